@@ -1,0 +1,1 @@
+"""A world of devices behind real field protocols; it shares no code with what it tests."""

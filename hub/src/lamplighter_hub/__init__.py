@@ -1,0 +1,1 @@
+"""The central service: ingest, series, registry, control, API and console."""

@@ -1,0 +1,1 @@
+"""Sans-I/O codecs of field protocols: bytes and registers in, values out."""

@@ -1,0 +1,67 @@
+"""Birth and presence: who is there, since which session, and how often it promises to be heard.
+
+MQTT wills tell of a lost connection; the promise `heard_within_s` tells of a silent one.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, StringConstraints
+
+from lamplighter_protocols.configuration import ConfigurationHash
+from lamplighter_protocols.ids import DeviceId, Ulid
+from lamplighter_protocols.model import Millis, Reason, WireModel
+
+MAX_DEVICES: Final = 1_000
+SessionNumber = Annotated[int, Field(ge=1, le=2**53 - 1)]
+Promise = Annotated[int, Field(ge=1, le=86_400)]
+
+
+class Clock(StrEnum):
+    """Whether the agent trusts its own clock."""
+
+    SYNCED = "synced"
+    UNSYNCED = "unsynced"
+
+
+class BornDevice(WireModel):
+    """A device behind the agent, and the version of the configuration that it runs (0: only defaults)."""
+
+    id: DeviceId
+    profile: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", strict=True)]
+    version: Annotated[int, Field(ge=0)] = 0
+    hash: ConfigurationHash = ""
+
+
+class Birth(WireModel):
+    """Said on every connect. `session` rises with each connect of this agent, across restarts."""
+
+    session: SessionNumber
+    boot: Ulid
+    agent_version: Annotated[str, Field(max_length=64)] = ""
+    clock: Clock = Clock.UNSYNCED
+    heard_within_s: Promise
+    outbox: Ulid | None = None
+    sent: Millis
+    devices: Annotated[list[BornDevice], Field(max_length=MAX_DEVICES)] = []
+
+
+class Presence(WireModel):
+    """Online or offline, and why. As a will, `reason` is `connection_lost`."""
+
+    state: Literal["online", "offline"]
+    session: SessionNumber
+    reason: Reason = ""
+    sent: Millis | None = None
+
+
+CONNECTION_LOST: Final = "connection_lost"
+"""The will: the broker lost the connection."""
+STOPPED: Final = "stopped"
+"""The agent was told to stop."""
+SILENT: Final = "silent"
+"""Nothing was heard within the agent's own promise."""
+HEARTBEAT: Final = "heartbeat"
+"""Nothing else was due."""

@@ -1,0 +1,232 @@
+"""Profiles: a device model as data. Drivers are code; what a register or a column means stands in a TOML file.
+
+A profile names metrics (unit, range, quality limits, aggregation), events, configuration fields, commands with their
+hazard, and how each field protocol carries them (`[modbus]`, `[tail]`, `[simulated]`), with examples that are tests.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from lamplighter_protocols.commands import Hazard
+from lamplighter_protocols.configuration import FieldSpec
+from lamplighter_protocols.errors import BadProfile, bad_field
+from lamplighter_protocols.ids import Name
+from lamplighter_protocols.model import WireModel
+
+ProfileId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", strict=True)]
+
+
+class ProfileModel(WireModel):
+    """Base of a profile's parts: a misspelt key is an error, not a silence."""
+
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+
+class Aggregation(StrEnum):
+    """How values over a span become one. Decibels average as energy, directions on the circle."""
+
+    MEAN = "mean"
+    ENERGY = "energy"
+    CIRCULAR = "circular"
+    SUM = "sum"
+    LAST = "last"
+
+
+class Metric(ProfileModel):
+    """One measured quantity. `range` bounds what is possible; outside it a value is kept and flagged."""
+
+    type: Literal["number", "boolean", "string"] = "number"
+    unit: str = ""
+    title: dict[str, str]
+    range: tuple[float, float] | None = None
+    choices: list[str] = []
+    aggregation: Aggregation = Aggregation.MEAN
+    decimals: Annotated[int, Field(ge=0, le=9)] = 2
+    primary: bool = False
+
+    @model_validator(mode="after")
+    def _range_is_ordered(self) -> Metric:
+        if self.range and self.range[0] > self.range[1]:
+            raise ValueError("range: the lower bound is above the upper one")
+        return self
+
+
+class EventSpec(ProfileModel):
+    """Something that can happen; `severity` says whether it travels on the alarm stream."""
+
+    title: dict[str, str]
+    severity: Literal["info", "notice", "warning", "critical"] = "info"
+
+
+class CommandSpec(ProfileModel):
+    """Something that can be asked for. `max_expiry_s` bounds how long it may wait for the device."""
+
+    title: dict[str, str]
+    effect: dict[str, str] = {}
+    hazard: Hazard = Hazard.NONE
+    args: dict[Name, FieldSpec] = {}
+    max_expiry_s: Annotated[int, Field(ge=1, le=604_800)] = 3_600
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+
+
+class Register(ProfileModel):
+    """Where a metric lives in a Modbus device (Modbus Application Protocol 1.1b3)."""
+
+    address: Annotated[int, Field(ge=0, le=65_536)]
+    table: Literal["holding", "input", "coil", "discrete"] = "holding"
+    type: Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bit"] = "uint16"
+    bit: Annotated[int, Field(ge=0, le=15)] | None = None
+    word_order: Literal["big", "little"] = "big"
+    scale: float = 1.0
+    offset: float = 0.0
+    sentinels: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class ModbusWrite(ProfileModel):
+    """A register that a command argument (or a fixed value) or a configuration field is written to."""
+
+    address: Annotated[int, Field(ge=0, le=65_536)]
+    table: Literal["holding", "coil"] = "holding"
+    type: Literal["int16", "uint16", "int32", "uint32", "float32", "bit"] = "uint16"
+    word_order: Literal["big", "little"] = "big"
+    scale: float = 1.0
+    offset: float = 0.0
+    arg: str = ""
+    value: float | bool | None = None
+
+
+class ModbusMap(ProfileModel):
+    """A device's registers. `base` 1 means that the maker's document counts from 1."""
+
+    base: Literal[0, 1] = 0
+    max_gap: Annotated[int, Field(ge=0, le=100)] = 8
+    registers: dict[Name, Register]
+    commands: dict[Name, list[ModbusWrite]] = {}
+    configuration: dict[Name, ModbusWrite] = {}
+
+
+class TailColumn(ProfileModel):
+    """Which metric (or event field) a column holds; texts in `missing` mean that there is no sample."""
+
+    column: int | str
+    type: Literal["number", "integer", "boolean", "string"] = "number"
+
+
+class TailMap(ProfileModel):
+    """What the lines of a logger's text file mean.
+
+    `time_format` as in `datetime.strptime`; `timezone` is an IANA name. With `event` each line is an event of that name
+    whose data are the columns, otherwise a reading of each column's metric.
+    """
+
+    delimiter: str = ","
+    skip: list[str] = []
+    header: bool = False
+    time: list[int | str]
+    time_format: str
+    timezone: str = "UTC"
+    missing: list[str] = ["", "NA", "NaN", "-999", "null"]
+    columns: dict[Name, TailColumn]
+    event: str = ""
+
+
+class SimulatedMap(ProfileModel):
+    """How the `simulated` driver's peer names things: metric to field of its JSON, where they differ."""
+
+    metrics: dict[Name, str] = {}
+
+
+class Example(ProfileModel):
+    """Raw input as the device gives it, and the readings or event that it must become."""
+
+    title: str
+    modbus: dict[str, dict[str, int]] = {}
+    line: str = ""
+    header: str = ""
+    readings: dict[Name, float | bool | str] = {}
+    quality: dict[Name, str] = {}
+    event: dict[str, Any] = {}
+    t: int | None = None
+
+
+class Profile(ProfileModel):
+    """A device model. `id` is unique over all classes; `device_class` groups models."""
+
+    id: ProfileId
+    device_class: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+    title: dict[str, str]
+    maker: str = ""
+    source: str = ""
+    interval_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    metrics: dict[Name, Metric] = {}
+    events: dict[Name, EventSpec] = {}
+    configuration: dict[Name, FieldSpec] = {}
+    commands: dict[Name, CommandSpec] = {}
+    modbus: ModbusMap | None = None
+    tail: TailMap | None = None
+    simulated: SimulatedMap | None = None
+    examples: list[Example] = []
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Profile:
+        for where, names in self._mapped_metrics():
+            for name in names - self.metrics.keys():
+                raise ValueError(f"{where}.{name}: no such metric; add [metrics.{name}]")
+        if self.modbus:
+            for name in self.modbus.commands.keys() - self.commands.keys():
+                raise ValueError(f"modbus.commands.{name}: no such command; add [commands.{name}]")
+            for name in self.modbus.configuration.keys() - self.configuration.keys():
+                raise ValueError(f"modbus.configuration.{name}: no such field; add [configuration.{name}]")
+        if self.tail and self.tail.event and self.tail.event not in self.events:
+            raise ValueError(f"tail.event: no such event; add [events.{self.tail.event}]")
+        return self
+
+    def _mapped_metrics(self) -> Iterator[tuple[str, set[str]]]:
+        if self.modbus:
+            yield "modbus.registers", set(self.modbus.registers)
+        if self.tail and not self.tail.event:
+            yield "tail.columns", set(self.tail.columns)
+        if self.simulated:
+            yield "simulated.metrics", set(self.simulated.metrics)
+
+
+def parse_profile(text: str, where: str = "") -> Profile:
+    """Read a profile from TOML. Raises BadProfile that names the file and the key."""
+    try:
+        return Profile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise BadProfile(f"not TOML: {error}", where) from None
+    except ValidationError as error:
+        wrong = bad_field(error)
+        raise BadProfile(wrong.detail, f"{where}: {wrong.field}".strip(": ")) from None
+
+
+def load_profiles(*folders: Path) -> dict[str, Profile]:
+    """Return the profiles of the package and of the given folders (`CLASS/MODEL.toml` or `MODEL.toml`), by id.
+
+    A later folder may replace a profile of an earlier one; twice the same id within a folder is a mistake.
+    """
+    found: dict[str, Profile] = {}
+    with resources.as_file(resources.files(__package__) / "profiles") as own:
+        for folder in (own, *folders):
+            found |= _load_folder(folder)
+    return found
+
+
+def _load_folder(folder: Path) -> dict[str, Profile]:
+    found: dict[str, Profile] = {}
+    for path in sorted(folder.rglob("*.toml")):
+        profile = parse_profile(path.read_text(encoding="utf-8"), str(path))
+        if profile.id in found:
+            raise BadProfile(f"profile {profile.id!r} is defined twice", str(path))
+        found[profile.id] = profile
+    return found
