@@ -1,0 +1,51 @@
+"""Programs and recordings that a test needs from the machine: skipped without them here, failed without them in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = {
+    "mosquitto": "mosquitto",
+    "mosquitto_pub": "mosquitto-clients",
+    "mosquitto_sub": "mosquitto-clients",
+    "chromium": "chromium",
+}
+"""Which Debian package brings a program; `.ci/run` installs them all."""
+_ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test, or fail it where `CI` is set: there, nothing may be missing."""
+    if os.environ.get("CI"):
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
+
+
+def need(program: str) -> Path:
+    """Return the path of a program, also from the folders that only root has on its PATH."""
+    found = shutil.which(program) or shutil.which(program, path=_ADMIN_FOLDERS)
+    if found is None:
+        missing(f"needs {program}: apt install {PACKAGES.get(program, program)}")
+    return Path(found)
+
+
+def recordings() -> Path:
+    """Return the folder of real recordings: `LAMPLIGHTER_DATA`, else `../shared/data` beside the repository."""
+    folder = Path(os.environ.get("LAMPLIGHTER_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        missing(f"needs the recordings: set LAMPLIGHTER_DATA to their folder ({folder.name} is not there)")
+    return folder
+
+
+def recording(name: str) -> Path:
+    """Return one recording by its path below the folder, such as `water/trout_creek_Log00017.txt`."""
+    path = recordings() / name
+    if not path.is_file():
+        missing(f"needs the recording {name}")
+    return path
