@@ -1,4 +1,4 @@
-"""What every test may ask for. Helpers that are not fixtures live in `services/` (`from services.wait import eventually`)."""
+"""What every test may ask for; plain helpers live in `services/` (`from services.wait import eventually`)."""
 
 from __future__ import annotations
 
