@@ -1,0 +1,41 @@
+# The same commands for people and for CI. Each goal says what it is for after `##`; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help up test check bench docs requirements clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+MANIFESTS := requirements/install requirements/build.txt $(wildcard */pyproject.toml hub/*.py hub/package*.json)
+CODE := protocols/src agent/src hub/src firmware-sim/src tests
+
+help: ## list these goals
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' Makefile
+
+up: .venv/.runtime ## start the hub and a small street of simulated devices, data in ./data
+	@exec $(BIN)/lamplighter up --demo --data data
+
+test: .venv/.dev ## run every test
+	@exec $(BIN)/pytest
+
+check: .venv/.dev ## formatting, lint, types, import rules, freshness of generated pages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/python tests/docs/generate.py --check
+
+bench: .venv/.dev ## measure, and print what was measured with the command that repeats it
+	@exec $(BIN)/python -m tests.bench
+
+docs: .venv/.dev ## write the generated pages of docs/ again
+	$(BIN)/python tests/docs/generate.py
+
+requirements: .venv/.runtime ## resolve and pin requirements/*.txt again
+	requirements/compile
+
+clean: ## remove what the goals above made, except data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find protocols agent hub firmware-sim tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.%: requirements/%.txt $(MANIFESTS)
+	@PYTHON='$(PYTHON)' requirements/install $*
+	@touch $@
