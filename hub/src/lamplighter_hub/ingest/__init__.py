@@ -1,0 +1,1 @@
+"""From messages to committed points: decode, check, commit with the ledger's marks, acknowledge, receipt, live."""

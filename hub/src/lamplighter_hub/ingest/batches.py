@@ -1,0 +1,158 @@
+"""A batch of the outbox: each record for itself, known ones recognised, all of them booked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import Any, Final
+
+from lamplighter_protocols.quality import check_record
+from pydantic_core import to_json
+
+from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.series.store import Mark, Samples, StoredEvent
+from lamplighter_protocols.errors import BadField, WireError
+from lamplighter_protocols.profile import Profile
+from lamplighter_protocols.readings import ReadingsRecord
+from lamplighter_protocols.records import (
+    BadRecord,
+    DroppedRecord,
+    EventRecord,
+    Header,
+    Record,
+    ReportedRecord,
+    ResultRecord,
+    parse_batch,
+)
+from lamplighter_protocols.topics import Channel
+
+OwnerProfile = Callable[[str, str], Profile | str]
+"""(agent, device) -> the device's profile, or the reason why its data cannot be taken."""
+
+EARLIEST_MS: Final = 1_577_836_800_000
+"""2020-01-01T00:00:00Z: no device here reported before."""
+AHEAD_MS: Final = 10 * 60 * 1000
+"""How far ahead of the hub a device's clock may be."""
+
+_HINTS: Final = {
+    "unknown_device": "no birth of this agent names the device; add it to the agent's configuration",
+    "foreign_device": "the device belongs to another agent",
+    "unknown_profile": "the hub has no such profile; put its TOML file into a folder given with --profiles",
+}
+
+
+def take_batch(group: Group, agent: str, payload: bytes, owner: OwnerProfile, arrived_ms: int) -> None:
+    """Take what is new of a batch into the group. Raises WireError when its header cannot be read."""
+    header, records = parse_batch(payload)
+    fresh = group.draft.fresh(agent, header, len(records))
+    if fresh is None:
+        group.counts["shed_torn"] += 1
+        return
+    taken = [
+        not new or _take_record(group, agent, record, owner, arrived_ms)
+        for record, new in zip(records, fresh, strict=True)
+    ]
+    for mark in _marks(agent, header, fresh, taken):
+        group.draft.book(mark)
+    for record, new in zip(records, fresh, strict=True):
+        if new and isinstance(record, DroppedRecord):
+            _book_dropped(group, agent, header, record)
+    group.draft.hold(agent, header)
+    group.receipts.add((agent, header.outbox))
+    group.counts["records"] += len(records)
+
+
+def _marks(agent: str, header: Header, fresh: list[bool], taken: list[bool]) -> Iterator[Mark]:
+    """One mark for each run of new records, and one that counts what came again."""
+    numbered = zip(range(header.first, header.first + len(fresh)), fresh, taken, strict=True)
+    for new, run in groupby(numbered, key=lambda item: item[1]):
+        numbers, _, stored = zip(*run, strict=True)
+        kept = sum(stored)
+        first, last = numbers[0], numbers[-1]
+        if new:
+            yield Mark(agent, header.outbox, header.stream, first, last, kept, 0, len(stored) - kept, 0)
+        else:
+            yield Mark(agent, header.outbox, header.stream, first, last, 0, len(stored), 0, 0)
+
+
+def _take_record(group: Group, agent: str, record: Record | BadRecord, owner: OwnerProfile, at: int) -> bool:
+    """Take one new record; False when it went into quarantine as a whole."""
+    if isinstance(record, BadRecord):
+        refuse_part(group, agent, "bad_record", record.raw, record.error)
+        return False
+    if isinstance(record, ReadingsRecord):
+        return _take_readings(group, agent, record, owner)
+    if isinstance(record, EventRecord):
+        return _take_event(group, agent, record, owner)
+    if isinstance(record, ResultRecord):
+        group.results.append((agent, record, at))
+    elif isinstance(record, ReportedRecord):
+        group.reports.append((agent, record, at))
+    return True
+
+
+def _take_readings(group: Group, agent: str, record: ReadingsRecord, owner: OwnerProfile) -> bool:
+    profile = _profile(group, agent, record, owner)
+    if profile is None:
+        return False
+    columns, refused = check_record(profile, record)
+    for error in refused:
+        metric = error.field.removeprefix("m.").removeprefix("q.").split(".")[0]
+        part = record.model_copy(update={"m": {metric: record.m.get(metric, [])}, "q": {}})
+        refuse_part(group, agent, "bad_value", part.model_dump(mode="json"), error, record.device)
+    samples = [Samples(record.device, *column) for column in columns]
+    group.samples += samples
+    group.counts["points"] += sum(len(column.times) for column in samples)
+    return bool(samples) or not refused
+
+
+def _take_event(group: Group, agent: str, record: EventRecord, owner: OwnerProfile) -> bool:
+    if _profile(group, agent, record, owner) is None:
+        return False
+    group.events.append(StoredEvent(record.device, record.t, record.name, record.data))
+    return True
+
+
+def _profile(group: Group, agent: str, record: ReadingsRecord | EventRecord, owner: OwnerProfile) -> Profile | None:
+    """Return the profile of a record whose device and time can be believed; else quarantine it."""
+    profile = owner(agent, record.device)
+    if isinstance(profile, str):
+        _refuse_record(group, agent, profile, record, BadField(_HINTS.get(profile, profile), "device"))
+        return None
+    times = (
+        (record.t + min(record.dt), record.t + max(record.dt)) if isinstance(record, ReadingsRecord) else (record.t,)
+    )
+    if error := impossible_time(times, group.now_ms):
+        _refuse_record(group, agent, "impossible_time", record, error)
+        return None
+    return profile
+
+
+def impossible_time(times: tuple[int, ...], now_ms: int) -> BadField | None:
+    """Say what is wrong with device times: before 2020, or more than ten minutes ahead of the hub."""
+    if min(times) < EARLIEST_MS:
+        return BadField("before 2020: the device's clock is not set", "t")
+    if max(times) > now_ms + AHEAD_MS:
+        return BadField("more than ten minutes ahead of the hub's clock: set the device's clock", "t")
+    return None
+
+
+def _book_dropped(group: Group, agent: str, header: Header, record: DroppedRecord) -> None:
+    last = max(record.first, record.last)
+    group.draft.book(Mark(agent, header.outbox, record.stream, record.first, last, 0, 0, 0, record.count))
+
+
+def _refuse_record(
+    group: Group, agent: str, reason: str, record: ReadingsRecord | EventRecord, error: BadField
+) -> None:
+    refuse_part(group, agent, reason, record.model_dump(mode="json"), error, record.device)
+
+
+def refuse_part(
+    group: Group, agent: str, reason: str, part: Any, error: WireError, device: str = ""
+) -> None:
+    """Put one record of a batch into quarantine as JSON."""
+    if not device and isinstance(part, dict):
+        device = str(part.get("device", ""))[:64]
+    payload = to_json(part, inf_nan_mode="constants")
+    group.refuse(agent, Channel.BATCH, reason, payload, error, device)

@@ -1,0 +1,57 @@
+"""What one commit will hold, gathered from a group of messages before anything is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from lamplighter_hub.ledger.ledger import Draft
+from lamplighter_hub.series.store import Commit, Quarantined, Samples, StoredEvent
+from lamplighter_protocols.errors import WireError
+from lamplighter_protocols.ids import new_ulid
+from lamplighter_protocols.presence import Birth, Presence
+from lamplighter_protocols.records import ReportedRecord, ResultRecord
+
+MAX_KEPT_PAYLOAD: Final = 16 * 1024
+
+
+@dataclass(slots=True)
+class Group:
+    """Everything that a group of messages brings. `said` keeps births and presences in their order of arrival."""
+
+    draft: Draft
+    randomness: bytes
+    now_ms: int
+    samples: list[Samples] = field(default_factory=list)
+    events: list[StoredEvent] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    results: list[tuple[str, ResultRecord, int]] = field(default_factory=list)
+    reports: list[tuple[str, ReportedRecord, int]] = field(default_factory=list)
+    said: list[tuple[str, Birth | Presence, int]] = field(default_factory=list)
+    heard: dict[str, int] = field(default_factory=dict)
+    receipts: set[tuple[str, str]] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def commit(self) -> Commit:
+        """Return what the series store shall write, all or nothing."""
+        return Commit(self.samples, self.events, self.draft.marks, self.quarantined)
+
+    def refuse(
+        self, agent: str, channel: str, reason: str, payload: bytes, error: WireError | None = None, device: str = ""
+    ) -> None:
+        """Put a payload, or the part of one, into quarantine with its reason."""
+        number = len(self.quarantined)
+        self.quarantined.append(
+            Quarantined(
+                id=new_ulid(self.now_ms, self.randomness[:7] + number.to_bytes(3, "big")),
+                at=self.now_ms,
+                agent=agent,
+                device=device,
+                channel=channel,
+                reason=reason,
+                field=error.field if error else "",
+                detail=error.detail if error else "",
+                payload=payload[:MAX_KEPT_PAYLOAD],
+            )
+        )

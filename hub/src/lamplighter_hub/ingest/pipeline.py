@@ -1,0 +1,229 @@
+"""Ingest as a table of contents: take -> sort -> births -> check -> commit -> acknowledge -> receipts -> live.
+
+One thread runs it. A receipt and an MQTT acknowledgement are given only after the commit that they stand for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from lamplighter_hub.ingest.batches import OwnerProfile, take_batch
+from lamplighter_hub.ingest.foreign import Foreign, Known, take_senml
+from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.ledger.ledger import Ledger
+from lamplighter_hub.series.store import SeriesError, TimeSeries
+from lamplighter_hub.uplink.session import Message
+from lamplighter_protocols.envelope import encode
+from lamplighter_protocols.errors import WireError
+from lamplighter_protocols.model import parse_model
+from lamplighter_protocols.presence import Birth, Presence
+from lamplighter_protocols.records import ReportedRecord, ResultRecord
+from lamplighter_protocols.topics import Address, Channel, build, parse, sender
+
+log = logging.getLogger(__name__)
+
+GROUP: Final = 2_000
+"""Messages in one commit at most."""
+WAIT_S: Final = 0.5
+LINGER_S: Final = 0.03
+"""Least time between two commits, so that a busy hub commits groups and not single messages."""
+RETRY_S: Final = 1.0
+
+
+class Source(Protocol):
+    """Where messages come from and receipts go: the uplink session."""
+
+    def take(self, limit: int, timeout_s: float) -> list[Message]:
+        """Return waiting messages, none after the time-out."""
+
+    def acknowledge(self, messages: list[Message]) -> None:
+        """Tell the broker that these are committed."""
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Send at QoS 0; never blocks."""
+
+
+class Directory(Protocol):
+    """Who owns which device, and who is there: the registry's view."""
+
+    def births(self, births: list[tuple[str, Birth, int]]) -> None:
+        """Register what agents say of themselves and their devices."""
+
+    def told(self, agent: str, presence: Presence, arrived_ms: int) -> None:
+        """Take a will, a farewell or a sign of life."""
+
+    def heard(self, agents: dict[str, int]) -> None:
+        """Note when agents were last heard."""
+
+    def results(self, results: list[tuple[str, ResultRecord, int]]) -> None:
+        """Book command results."""
+
+    def reports(self, reports: list[tuple[str, ReportedRecord, int]]) -> None:
+        """Book reported configurations."""
+
+
+class Pipeline:
+    """Moves messages from the broker into the stores, for as long as `run` is not stopped."""
+
+    def __init__(
+        self,
+        source: Source,
+        series: TimeSeries,
+        ledger: Ledger,
+        directory: Directory,
+        owner: OwnerProfile,
+        known: Known,
+        clock: Callable[[], int],
+        announce: Callable[[Group], None],
+    ) -> None:
+        self._source = source
+        self._series = series
+        self._ledger = ledger
+        self._directory = directory
+        self._owner = owner
+        self._known = known
+        self._clock = clock
+        self._announce = announce
+        self.counts: Counter[str] = Counter()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop; the group in hand is finished first."""
+        while not stop.is_set():
+            began = time.monotonic()
+            messages = self._source.take(GROUP, WAIT_S)
+            if messages:
+                self._finish(messages, stop)
+                stop.wait(max(0.0, LINGER_S - (time.monotonic() - began)))
+
+    def process(self, messages: list[Message]) -> None:
+        """Take a group of messages all the way, or raise and leave no trace of it."""
+        group = Group(self._ledger.draft(), os.urandom(10), self._clock())
+        batches = [message for message in messages if self._sort(group, message)]
+        self._hear(group)
+        for message in batches:
+            self._check(group, message)
+        self._directory.results(group.results)
+        self._directory.reports(group.reports)
+        self._commit(group)
+        self._source.acknowledge(messages)
+        self._send_receipts(group)
+        self._count(group, len(messages))
+        self._announce(group)
+
+    def _sort(self, group: Group, message: Message) -> bool:
+        """Note who was heard and what was said; return True for data, which waits for the births before it."""
+        agent = sender(message.topic)
+        try:
+            address = parse(message.topic)
+            if address.channel in {Channel.BATCH, Channel.SENML}:
+                group.heard[agent] = message.arrived_ms
+                return True
+            self._listen(group, address, message)
+        except WireError as error:
+            group.refuse(agent, _channel(message.topic), error.code, message.payload, error)
+        return False
+
+    @staticmethod
+    def _listen(group: Group, address: Address, message: Message) -> None:
+        model = Birth if address.channel is Channel.BIRTH else Presence
+        said = parse_model(model, message.payload)
+        group.said.append((address.agent, said, message.arrived_ms))
+        if not (isinstance(said, Presence) and said.state == "offline"):
+            group.heard[address.agent] = message.arrived_ms
+
+    def _hear(self, group: Group) -> None:
+        births: list[tuple[str, Birth, int]] = []
+        for agent, said, at in group.said:
+            if isinstance(said, Birth):
+                births.append((agent, said, at))
+                continue
+            self._directory.births(births)
+            births = []
+            self._directory.told(agent, said, at)
+        self._directory.births(births)
+        self._directory.heard(group.heard)
+
+    def _check(self, group: Group, message: Message) -> None:
+        address = parse(message.topic)
+        try:
+            if address.channel is Channel.BATCH:
+                take_batch(group, address.agent, message.payload, self._owner, message.arrived_ms)
+            else:
+                pack = Foreign(address.agent, address.device, message.payload, message.dup)
+                take_senml(group, pack, self._owner, self._known)
+        except WireError as error:
+            group.refuse(address.agent, address.channel, error.code, message.payload, error, address.device)
+
+    def _commit(self, group: Group) -> None:
+        commit = group.commit()
+        if any(commit):
+            self._series.commit(commit)
+        self._ledger.take(group.draft)
+
+    def _send_receipts(self, group: Group) -> None:
+        for agent, outbox in group.receipts:
+            receipt = self._ledger.receipt(agent, outbox, self._clock())
+            self._source.publish(build(agent, Channel.RECEIPT), encode(receipt))
+
+    def _count(self, group: Group, messages: int) -> None:
+        self.counts.update(group.counts)
+        self.counts["messages"] += messages
+        self.counts["commits"] += 1
+        self.counts["quarantined"] += len(group.quarantined)
+        self.counts["events"] += len(group.events)
+
+    def _finish(self, messages: list[Message], stop: threading.Event) -> None:
+        """Repeat until the stores take the group; nothing of it is acknowledged before."""
+        while not stop.is_set():
+            try:
+                self.process(messages)
+            except SeriesError:
+                self._fail("the series store does not take data; nothing is confirmed until it does")
+                stop.wait(RETRY_S)
+            except Exception:  # noqa: BLE001 - supervision: one message that breaks us must not stop the others
+                self._fail("a group of %d messages could not be taken as a whole", len(messages))
+                self._one_by_one(messages, stop)
+                return
+            else:
+                self._recover()
+                return
+
+    def _one_by_one(self, messages: list[Message], stop: threading.Event) -> None:
+        for message in messages:
+            if stop.is_set():
+                return
+            try:
+                self.process([message])
+            except Exception as error:
+                log.exception("a message on %s broke ingest", message.topic)
+                self._set_aside(message, error)
+
+    def _set_aside(self, message: Message, error: Exception) -> None:
+        group = Group(self._ledger.draft(), os.urandom(10), self._clock())
+        reason = WireError(f"{type(error).__name__} in the hub; please report it")
+        group.refuse(sender(message.topic), _channel(message.topic), "internal_error", message.payload, reason)
+        self._commit(group)
+        self._source.acknowledge([message])
+        self._count(group, 1)
+
+    def _fail(self, text: str, *args: object) -> None:
+        self.counts["failures"] += 1
+        if not self.counts["failing"]:
+            log.error(text, *args, exc_info=True)
+        self.counts["failing"] = 1
+
+    def _recover(self) -> None:
+        if self.counts["failing"]:
+            log.info("ingest works again")
+        self.counts["failing"] = 0
+
+
+def _channel(topic: str) -> str:
+    parts = topic.split("/")
+    return parts[4][:32] if len(parts) > 4 else ""

@@ -1,0 +1,73 @@
+"""A set of whole numbers as sorted, disjoint, closed ranges.
+
+>>> seen = Intervals()
+>>> seen.add(1, 3); seen.add(7, 9); seen.add(4, 5)
+>>> seen.ranges()
+[(1, 5), (7, 9)]
+>>> seen.through, seen.missing()
+(5, [(6, 6)])
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+
+class Intervals:
+    """Numbers from 1. Adding is idempotent; ranges that touch become one."""
+
+    __slots__ = ("_first", "_last")
+
+    def __init__(self) -> None:
+        self._first: list[int] = []
+        self._last: list[int] = []
+
+    def copy(self) -> Intervals:
+        """Return an independent copy."""
+        twin = Intervals()
+        twin._first, twin._last = self._first.copy(), self._last.copy()
+        return twin
+
+    def add(self, first: int, last: int) -> None:
+        """Put `first` to `last` in."""
+        low = bisect_left(self._last, first - 1)
+        high = bisect_right(self._first, last + 1)
+        if low < high:
+            first, last = min(first, self._first[low]), max(last, self._last[high - 1])
+        self._first[low:high] = [first]
+        self._last[low:high] = [last]
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_left(self._last, number)
+        return at < len(self._first) and self._first[at] <= number
+
+    def __len__(self) -> int:
+        """How many ranges there are."""
+        return len(self._first)
+
+    def count(self) -> int:
+        """How many numbers there are."""
+        return sum(self._last) - sum(self._first) + len(self._first)
+
+    @property
+    def highest(self) -> int:
+        """The largest number; 0 when there is none."""
+        return self._last[-1] if self._last else 0
+
+    @property
+    def through(self) -> int:
+        """The largest number up to which nothing is missing, from 1."""
+        return self._last[0] if self._first and self._first[0] == 1 else 0
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """All ranges, in order."""
+        return list(zip(self._first, self._last, strict=True))
+
+    def beyond(self) -> list[tuple[int, int]]:
+        """The ranges after the first gap."""
+        return [pair for pair in self.ranges() if pair[0] > 1]
+
+    def missing(self) -> list[tuple[int, int]]:
+        """The gaps from 1 to the highest number."""
+        starts = [1, *(last + 1 for last in self._last)]
+        return [(start, first - 1) for start, first in zip(starts, self._first, strict=False) if start < first]
