@@ -1,0 +1,1 @@
+"""Time series, events, ledger marks and quarantine: one seam, several stores."""

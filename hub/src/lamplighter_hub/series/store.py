@@ -1,0 +1,190 @@
+"""What the hub asks of a series store, and the values that cross that seam.
+
+All times are integer milliseconds since the epoch; a range is half open: `start <= t < end`. A store keeps true
+duplicates and equal timestamps, in the order of their arrival: a redelivery is recognised by the ledger, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+from lamplighter_protocols.errors import LamplighterError
+from lamplighter_protocols.profile import Aggregation
+from lamplighter_protocols.readings import Quality, Reading, Value
+
+BEGINNING: Final = -(2**62)
+"""A start before every possible time."""
+END_OF_TIME: Final = 2**62
+"""An end after every possible time."""
+
+
+class SeriesError(LamplighterError):
+    """The store cannot do what was asked; the text is one line for people."""
+
+
+class StoreUnavailable(SeriesError):
+    """The store cannot be opened: in use, damaged, or not writable."""
+
+
+class BadCursor(SeriesError):
+    """A paging cursor that this store did not give."""
+
+
+class Samples(NamedTuple):
+    """One column: sample i of a device's metric was taken at `times[i]` (ms).
+
+    A sample without value and without quality is no sample and is left out. Whole numbers come back as floats.
+    """
+
+    device: str
+    metric: str
+    times: Sequence[int]
+    values: Sequence[Value | None]
+    qualities: Sequence[Quality | None] | None = None
+
+
+class StoredEvent(NamedTuple):
+    """Something that happened to a device at `t` (ms)."""
+
+    device: str
+    t: int
+    name: str
+    data: dict[str, Any]
+
+
+class Mark(NamedTuple):
+    """Sequence numbers `first..last` of an agent's stream are dealt with; the rest are numbers of records."""
+
+    agent: str
+    outbox: str
+    stream: str
+    first: int
+    last: int
+    stored: int
+    duplicate: int
+    quarantined: int
+    dropped: int
+
+
+class Quarantined(NamedTuple):
+    """A message or record that was set aside at `at` (ms), and why. `id` is a ULID."""
+
+    id: str
+    at: int
+    agent: str
+    device: str
+    channel: str
+    reason: str
+    field: str
+    detail: str
+    payload: bytes
+
+
+class Commit(NamedTuple):
+    """What becomes durable together."""
+
+    samples: Sequence[Samples] = ()
+    events: Sequence[StoredEvent] = ()
+    marks: Sequence[Mark] = ()
+    quarantined: Sequence[Quarantined] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The good values of a span that starts at `t`; `quality` counts the flagged ones, which are in no figure.
+
+    `mean` is the value that the metric's aggregation gives (energy mean, circular mean, sum, last). Truth values count
+    as 0 and 1; texts have only `count` and `last`.
+    """
+
+    t: int
+    count: int
+    min: float | None
+    max: float | None
+    mean: float | None
+    last: Value | None
+    quality: int
+
+
+class Span(NamedTuple):
+    """How much a series holds in a range: number of points, first and last time (ms); 0 points have no times."""
+
+    points: int
+    first: int | None
+    last: int | None
+
+
+class Counts(NamedTuple):
+    """Sizes of the store since it was made; `quarantine_evicted` were set aside once and had to go."""
+
+    points: int
+    events: int
+    series: int
+    marks: int
+    quarantined: int
+    quarantined_bytes: int
+    quarantine_evicted: int
+    disk_bytes: int
+
+
+class TimeSeries(Protocol):
+    """A series store. Every method may be called from any thread; reading never waits for writing."""
+
+    def commit(self, commit: Commit) -> None:
+        """Make all of it durable, or nothing: when this returns it survives kill -9. Raises SeriesError."""
+
+    def marks(self) -> Iterator[Mark]:
+        """Return the marks by agent, outbox, stream and first number; neighbouring and overlapping ones are joined."""
+
+    def latest(self, devices: Sequence[str]) -> dict[str, dict[str, Reading]]:
+        """Return the newest reading of each metric by device; of equal times the one that arrived last."""
+
+    def metrics(self, device: str) -> list[str]:
+        """Return the names of the metrics that a device ever had, sorted."""
+
+    def span(self, device: str, metric: str, start: int, end: int) -> Span:
+        """Return how many points a series holds in a range, and between which times."""
+
+    def readings(
+        self, device: str, metrics: Sequence[str], start: int, end: int, *, limit: int, cursor: str | None = None
+    ) -> tuple[list[Reading], str | None]:
+        """Return at most `limit` readings by time, metric and arrival, and the cursor of the next page.
+
+        No metrics means all of them. Raises BadCursor.
+        """
+
+    def buckets(
+        self, device: str, metric: str, start: int, end: int, *, width_ms: int, aggregation: Aggregation
+    ) -> list[Bucket]:
+        """Return the buckets of a range, aligned to the epoch. An empty bucket is absent: a gap stays a gap."""
+
+    def export_readings(
+        self, devices: Sequence[str], metrics: Sequence[str], start: int, end: int
+    ) -> Iterator[list[Reading]]:
+        """Yield chunks of readings by device, metric, time and arrival, in constant memory. Nothing named means all."""
+
+    def events(
+        self, device: str | None, name: str | None, start: int, end: int, *, limit: int, cursor: str | None = None
+    ) -> tuple[list[StoredEvent], str | None]:
+        """Return at most `limit` events, newest first (of equal times the last arrived first), and the next cursor."""
+
+    def export_events(
+        self, devices: Sequence[str], names: Sequence[str], start: int, end: int
+    ) -> Iterator[list[StoredEvent]]:
+        """Yield chunks of events by device, time and arrival, in constant memory. Nothing named means all."""
+
+    def quarantine(
+        self, agent: str | None, reason: str | None, *, limit: int, cursor: str | None = None
+    ) -> tuple[list[Quarantined], str | None]:
+        """Return at most `limit` entries, newest first, with their payloads, and the next cursor."""
+
+    def quarantined(self, entry: str) -> Quarantined | None:
+        """Return one quarantined entry by its id."""
+
+    def counts(self) -> Counts:
+        """Return the store's sizes, without reading through it."""
+
+    def close(self) -> None:
+        """Make the file tidy and let go of it; no method may be called afterwards."""
