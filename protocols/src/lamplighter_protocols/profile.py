@@ -6,12 +6,14 @@ hazard, and how each field protocol carries them (`[modbus]`, `[tail]`, `[simula
 
 from __future__ import annotations
 
+import struct
 import tomllib
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -20,6 +22,7 @@ from lamplighter_protocols.configuration import FieldSpec
 from lamplighter_protocols.errors import BadProfile, bad_field
 from lamplighter_protocols.ids import Name
 from lamplighter_protocols.model import WireModel
+from lamplighter_protocols.readings import Quality
 
 ProfileId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", strict=True)]
 
@@ -77,18 +80,59 @@ class CommandSpec(ProfileModel):
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
 
 
+_WORDS: Final = {"int32": 2, "uint32": 2, "float32": 2, "int64": 4, "uint64": 4, "float64": 4}
+Scale = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class Register(ProfileModel):
-    """Where a metric lives in a Modbus device (Modbus Application Protocol 1.1b3)."""
+    """Where a metric lives in a Modbus device (Modbus Application Protocol 1.1b3).
+
+    `sentinels` maps a raw value (decimal or 0x, signed or as the bits stand) to the quality that it means; `labels` a
+    code to its text. value = raw * scale + offset.
+    """
 
     address: Annotated[int, Field(ge=0, le=65_536)]
     table: Literal["holding", "input", "coil", "discrete"] = "holding"
     type: Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bit"] = "uint16"
     bit: Annotated[int, Field(ge=0, le=15)] | None = None
     word_order: Literal["big", "little"] = "big"
-    scale: float = 1.0
-    offset: float = 0.0
-    sentinels: dict[str, str] = {}
+    scale: Scale = 1.0
+    offset: Scale = 0.0
+    sentinels: dict[str, Quality] = {}
     labels: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Register:
+        if self.scale == 0:
+            raise ValueError("scale: 0 makes every value the same")
+        if self.bit is not None and self.type != "bit":
+            raise ValueError('bit: only a register of type "bit" has one')
+        if self.type == "bit" and self.table in ("holding", "input") and self.bit is None:
+            raise ValueError("bit: say which one, 0 (least significant) to 15")
+        for code in self.labels:
+            if not code.lstrip("-").isdigit():
+                raise ValueError(f"labels.{code}: is not a whole number")
+        _ = self.sentinel_patterns
+        return self
+
+    @property
+    def words(self) -> int:
+        """How many registers (or bits, in the bit tables) the value fills."""
+        return _WORDS.get(self.type, 1) if self.table in ("holding", "input") else 1
+
+    @cached_property
+    def sentinel_patterns(self) -> dict[int, Quality]:
+        """The sentinels as the bits that they are on the wire."""
+        return {self._pattern(text): quality for text, quality in self.sentinels.items()}
+
+    def _pattern(self, text: str) -> int:
+        try:
+            if text.lower().startswith("0x") or not self.type.startswith("float"):
+                return int(text, 0) & ((1 << 16 * self.words) - 1)
+            form = ">f" if self.type == "float32" else ">d"
+            return int.from_bytes(struct.pack(form, float(text)), "big")
+        except ValueError:
+            raise ValueError(f"sentinels.{text}: is not a number") from None
 
 
 class ModbusWrite(ProfileModel):
@@ -98,10 +142,25 @@ class ModbusWrite(ProfileModel):
     table: Literal["holding", "coil"] = "holding"
     type: Literal["int16", "uint16", "int32", "uint32", "float32", "bit"] = "uint16"
     word_order: Literal["big", "little"] = "big"
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: Scale = 1.0
+    offset: Scale = 0.0
     arg: str = ""
-    value: float | bool | None = None
+    value: bool | int | Scale | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> ModbusWrite:
+        if self.scale == 0:
+            raise ValueError("scale: 0 cannot be undone")
+        if (self.type == "bit") != (self.table == "coil"):
+            raise ValueError('type: "bit" and table "coil" go together')
+        if self.arg and self.value is not None:
+            raise ValueError("value: give either a fixed value or arg, not both")
+        return self
+
+    @property
+    def words(self) -> int:
+        """How many registers the value fills."""
+        return _WORDS.get(self.type, 1)
 
 
 class ModbusMap(ProfileModel):
@@ -112,6 +171,23 @@ class ModbusMap(ProfileModel):
     registers: dict[Name, Register]
     commands: dict[Name, list[ModbusWrite]] = {}
     configuration: dict[Name, ModbusWrite] = {}
+
+    @model_validator(mode="after")
+    def _addresses_exist(self) -> ModbusMap:
+        for where, item in self._items():
+            first = item.address - self.base
+            if first < 0 or first + item.words > 65_536:
+                raise ValueError(f"{where}: address {item.address} is outside 0 to 65535 (base {self.base})")
+        return self
+
+    def _items(self) -> Iterator[tuple[str, Register | ModbusWrite]]:
+        for name, register in self.registers.items():
+            yield f"registers.{name}", register
+        for name, writes in self.commands.items():
+            for nth, write in enumerate(writes):
+                yield f"commands.{name}.{nth}", write
+        for name, write in self.configuration.items():
+            yield f"configuration.{name}", write
 
 
 class TailColumn(ProfileModel):
