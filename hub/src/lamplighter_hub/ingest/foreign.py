@@ -57,7 +57,7 @@ def known_in(series: TimeSeries) -> Known:
     def known(device: str, readings: list[Reading]) -> set[Reading]:
         metrics = sorted({reading.metric for reading in readings})
         times = [reading.t for reading in readings]
-        found, _ = series.readings(device, metrics, min(times), max(times) + 1, 10_000, None)
+        found, _ = series.readings(device, metrics, min(times), max(times) + 1, limit=10_000)
         return set(found)
 
     return known

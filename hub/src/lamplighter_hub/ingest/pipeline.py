@@ -184,10 +184,12 @@ class Pipeline:
             try:
                 self.process(messages)
             except SeriesError:
-                self._fail("the series store does not take data; nothing is confirmed until it does")
+                if self._fails_anew():
+                    log.exception("the series store does not take data; nothing is confirmed until it does")
                 stop.wait(RETRY_S)
-            except Exception:  # noqa: BLE001 - supervision: one message that breaks us must not stop the others
-                self._fail("a group of %d messages could not be taken as a whole", len(messages))
+            except Exception:
+                if self._fails_anew():
+                    log.exception("a group of %d messages could not be taken as a whole", len(messages))
                 self._one_by_one(messages, stop)
                 return
             else:
@@ -212,11 +214,12 @@ class Pipeline:
         self._source.acknowledge([message])
         self._count(group, 1)
 
-    def _fail(self, text: str, *args: object) -> None:
+    def _fails_anew(self) -> bool:
+        """Count a failure; True for the first in a row, which is the one to log."""
         self.counts["failures"] += 1
-        if not self.counts["failing"]:
-            log.error(text, *args, exc_info=True)
+        anew = not self.counts["failing"]
         self.counts["failing"] = 1
+        return anew
 
     def _recover(self) -> None:
         if self.counts["failing"]:
