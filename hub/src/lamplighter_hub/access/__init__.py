@@ -1,0 +1,1 @@
+"""Who may ask what: tokens, sign-in links, console sessions and roles."""

@@ -1,0 +1,1 @@
+"""Requests to act, from acceptance to result."""

@@ -1,0 +1,1 @@
+"""Desired and reported configuration of devices."""

@@ -1,0 +1,1 @@
+"""Devices behind agents: which exist, whose they are, how they are."""

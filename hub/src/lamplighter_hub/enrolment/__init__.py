@@ -1,0 +1,1 @@
+"""How agents get their identity, and who is refused."""

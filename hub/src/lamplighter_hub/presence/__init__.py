@@ -1,0 +1,1 @@
+"""Who is there, who is not, and why."""

@@ -1,0 +1,1 @@
+"""The registry: SQLAlchemy models of everything that is no time series."""
