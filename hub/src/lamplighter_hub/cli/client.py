@@ -1,0 +1,156 @@
+"""The hub's public API as the command line uses it: nothing that anybody else could not call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+
+PREFIX: Final = "/api/v1"
+PAGE: Final = 1000
+CONNECT_S: Final = 5.0
+ANSWER_S: Final = 30.0
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Query = Mapping[str, str | int | float | list[str] | None]
+
+
+class Failed(Exception):
+    """Something a person can act on: what happened, and what to do next. Both fit one line together."""
+
+    def __init__(self, what: str, then: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.then = then
+
+
+class Unreachable(Failed):
+    """No hub answers at this address."""
+
+
+class Problem(Failed):
+    """The hub said no (RFC 9457): `status`, `code`, and the fields it names."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        self.status = status
+        self.code = str(body.get("type", "")).rpartition(":")[2]
+        self.fields = [error for error in body.get("errors") or () if isinstance(error, dict)]
+        text = str(body.get("detail") or body.get("title") or f"the hub answered with status {status}")
+        named = "; ".join(f"{error.get('field', '?')}: {error.get('detail', '?')}" for error in self.fields)
+        super().__init__(f"{text} ({named})" if named and named not in text else text, _NEXT.get(status, ""))
+
+
+_NEXT: Final = {
+    401: "give a valid token with --token or LAMPLIGHTER_TOKEN, or run on the hub's machine with --data DIR",
+    403: "use a token with a higher role: lamplighter token create --role operator|administrator",
+    404: "list what there is: lamplighter devices, lamplighter agents, lamplighter command list",
+    409: "look at its present state first: lamplighter status, lamplighter command list",
+    429: "wait a moment and try again",
+    503: "see what does not run: lamplighter status",
+}
+
+
+class Address(NamedTuple):
+    """Where the hub is and the token that opens it."""
+
+    url: str
+    token: str
+
+
+@dataclass
+class Hub:
+    """One connection to the API. Every method raises Unreachable or Problem."""
+
+    address: Address
+    transport: httpx.BaseTransport | None = None
+    _client: httpx.Client | None = field(default=None, init=False)
+
+    @property
+    def client(self) -> httpx.Client:
+        """The HTTP client; made at the first call. A proxy of the environment never sees a call to this machine."""
+        if self._client is None:
+            headers = {"Authorization": f"Bearer {self.address.token}"} if self.address.token else {}
+            self._client = httpx.Client(
+                base_url=self.address.url,
+                headers=headers,
+                timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+                trust_env=urlsplit(self.address.url).hostname not in LOOPBACK,
+                transport=self.transport,
+            )
+        return self._client
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()
+
+    def get(self, path: str, query: Query | None = None, *, answer_s: float = ANSWER_S) -> Any:
+        """Return what a resource holds."""
+        with self._named():
+            return _body(self.client.get(PREFIX + path, params=_given(query), timeout=answer_s))
+
+    def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        """Send a change; return what the hub answers (None for an empty answer)."""
+        with self._named():
+            return _body(self.client.request(method, PREFIX + path, json=body, headers=dict(headers or {})))
+
+    def items(self, path: str, query: Query | None = None, *, limit: int = PAGE) -> Iterator[dict[str, Any]]:
+        """Return up to `limit` items of a list, page by page."""
+        cursor: str | None = None
+        while limit > 0:
+            page = self.get(path, {**(query or {}), "limit": min(limit, PAGE), "cursor": cursor})
+            if isinstance(page, list):
+                page = {"items": page}
+            found = page["items"][:limit]
+            yield from found
+            limit -= len(found)
+            cursor = page.get("next")
+            if not cursor:
+                return
+
+    @contextmanager
+    def stream(self, path: str, query: Query | None = None) -> Iterator[Iterator[bytes]]:
+        """Open an answer of any length as pieces of bytes; Unreachable when it breaks off."""
+        with self._named(), self.client.stream("GET", PREFIX + path, params=_given(query)) as response:
+            if response.is_error:
+                response.read()
+                _body(response)
+            yield response.iter_bytes()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        where = self.address.url
+        try:
+            yield
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise Failed(f"{where!r} is not an address of a hub: {error}", "use --url http://HOST:PORT") from None
+        except httpx.ConnectError as error:
+            raise Unreachable(
+                f"no hub answers at {where}: {error}", "start one with `lamplighter up`, or name one with --url"
+            ) from None
+        except httpx.TimeoutException:
+            raise Unreachable(f"the hub at {where} did not answer in time", "see `lamplighter status`") from None
+        except httpx.HTTPError as error:
+            raise Unreachable(f"the hub at {where} broke the connection: {error}", "try again") from None
+
+
+def _given(query: Query | None) -> dict[str, Any]:
+    return {name: value for name, value in (query or {}).items() if value is not None and value not in ("", [])}
+
+
+def _body(response: httpx.Response) -> Any:
+    try:
+        body = response.json() if response.content else None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise Failed(
+            f"{response.url.host}:{response.url.port} is not a Lamplighter hub (status {response.status_code})",
+            "check --url",
+        ) from None
+    if response.is_error:
+        raise Problem(response.status_code, body if isinstance(body, dict) else {})
+    return body

@@ -1,0 +1,163 @@
+"""`lamplighter query`, `events`, `export`: what devices reported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+from lamplighter_hub.cli.client import Failed, Query
+from lamplighter_hub.cli.connect import Session, connected
+from lamplighter_hub.cli.show import Column, console
+from lamplighter_hub.cli.words import Device, From, Limit, To, moment
+
+app = typer.Typer(rich_markup_mode="rich")
+
+Metric = Annotated[str, typer.Argument(metavar="METRIC", help="Name of the metric, as the device's profile has it.")]
+Points = Annotated[int, typer.Option("--points", min=1, max=10_000, help="Reduce to about so many intervals.")]
+Raw = Annotated[bool, typer.Option("--raw", help="Every reading as it came, not reduced.")]
+OfDevice = Annotated[str, typer.Option("--device", help="Only of this device.")]
+Name = Annotated[str, typer.Option("--name", help="Only events of this name.")]
+Devices = Annotated[list[str] | None, typer.Option("--device", help="Only this device; may be repeated.")]
+Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this metric; may be repeated.")]
+Events = Annotated[bool, typer.Option("--events", help="Events, not readings.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file; it appears when complete.")]
+
+BUCKET_COLUMNS = (
+    Column("time", "t", "time"),
+    Column("readings", "count", "number"),
+    Column("min", "min", "number"),
+    Column("mean", "mean", "number"),
+    Column("max", "max", "number"),
+    Column("last", "last", "number"),
+)
+READING_COLUMNS = (
+    Column("time", "t", "time"),
+    Column("value", "value", "number"),
+    Column("quality", "quality"),
+)
+EVENT_COLUMNS = (
+    Column("time", "t", "time"),
+    Column("device", "device"),
+    Column("event", "name"),
+    Column("data", "data"),
+)
+
+
+@app.command("query")
+@connected
+def query(
+    at: Session,
+    device: Device,
+    metric: Metric,
+    start: From = None,
+    end: To = None,
+    points: Points = 30,
+    limit: Limit = 1000,
+    raw: Raw = False,
+) -> None:
+    """Show a metric over time: count, min, mean, max and last of each interval. A gap stays a gap.
+
+    [bold]lamplighter query air-1 pm2_5 --from 2h[/bold]
+    [bold]lamplighter query air-1 pm2_5 --from 2026-11-24T08:00 --to 2026-11-24T09:00 --raw[/bold]
+    """
+    span: Query = {"metric": metric, "from": moment("1h") if start is None else start, "to": end}
+    if raw:
+        found = list(at.hub.items(f"/devices/{device}/readings", span, limit=limit))
+        at.show.table(found, READING_COLUMNS, "no reading in this time: begin earlier with --from 1d")
+        return
+    series = at.hub.get(f"/devices/{device}/series", {**span, "points": points})
+    if at.show.as_json:
+        at.show.json(series)
+        return
+    at.show.say(
+        f"{device} {metric} [{series.get('unit') or '1'}], every {series.get('width_ms', 0) / 1000:g} s", "bold"
+    )
+    at.show.table(series["buckets"], BUCKET_COLUMNS, "no reading in this time: begin earlier with --from 1d")
+
+
+@app.command("events")
+@connected
+def events(
+    at: Session, device: OfDevice = "", name: Name = "", start: From = None, end: To = None, limit: Limit = 100
+) -> None:
+    """List events: what happened, when, with its data.
+
+    [bold]lamplighter events --device kiosk-1 --from 1d[/bold]
+    """
+    asked: Query = {"device": device, "name": name, "from": start, "to": end}
+    at.show.table(list(at.hub.items("/events", asked, limit=limit)), EVENT_COLUMNS, "no event in this time")
+
+
+@app.command("export")
+@connected
+def export(
+    at: Session,
+    device: Devices = None,
+    metric: Metrics = None,
+    start: From = None,
+    end: To = None,
+    events: Events = False,
+    name: Name = "",
+    output: Output = None,
+) -> None:
+    """Write readings (or events) as CSV, of any length, to a file or to standard output.
+
+    [bold]lamplighter export --device air-1 --from 7d -o air-1.csv[/bold]
+    [bold]lamplighter export --events --device signal-1 | head[/bold]
+    """
+    asked: Query = {"device": device or [], "metric": metric or [], "from": start, "to": end}
+    if events:
+        asked = {"device": device or [], "name": name, "from": start, "to": end}
+    with at.hub.stream("/export-events.csv" if events else "/export.csv", asked) as pieces:
+        written = _to_file(pieces, output) if output else _to_output(pieces)
+    if output:
+        at.show.note(f"{written:,} bytes in {output}")
+
+
+def _to_output(pieces: Iterator[bytes]) -> int:
+    return sum(sys.stdout.buffer.write(piece) for piece in pieces)
+
+
+def _to_file(pieces: Iterator[bytes], output: Path) -> int:
+    """Write beside the target and rename when complete: a broken export leaves no file that looks whole."""
+    with _complete(output) as target, _progress() as progress:
+        task = progress.add_task(output.name, total=None)
+        written = 0
+        for piece in pieces:
+            written += target.write(piece)
+            progress.update(task, completed=written)
+        return written
+
+
+@contextmanager
+def _complete(output: Path) -> Iterator[BinaryIO]:
+    part = output.with_name(output.name + ".part")
+    try:
+        with part.open("wb") as target:
+            yield target
+            target.flush()
+            os.fsync(target.fileno())
+        part.replace(output)
+    except OSError as error:
+        raise Failed(f"{output} cannot be written: {error.strerror or error}", "name another with --output") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+        console=console(error=True),
+        transient=True,
+    )

@@ -1,0 +1,101 @@
+"""`lamplighter ledger` and `quarantine`: what is stored, what is missing, what could not be taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import typer
+
+from lamplighter_hub.cli.connect import Session, connected
+from lamplighter_hub.cli.group import group
+from lamplighter_hub.cli.show import Column
+from lamplighter_hub.cli.words import Limit
+
+app = typer.Typer(rich_markup_mode="rich")
+quarantine = group("list", "Quarantine: what the hub could not take, and why.")
+
+SHOWN_RANGES: Final = 5
+COLUMNS = (
+    Column("agent", "agent"),
+    Column("stream", "stream"),
+    Column("through", "through", "number"),
+    Column("received", "received", "number"),
+    Column("stored", "stored", "number"),
+    Column("duplicate", "duplicate", "number"),
+    Column("quarantined", "quarantined", "number"),
+    Column("dropped", "dropped", "number"),
+    Column("missing", "missing_text"),
+)
+QUARANTINE_COLUMNS = (
+    Column("id", "id"),
+    Column("at", "at", "time"),
+    Column("agent", "agent"),
+    Column("device", "device"),
+    Column("channel", "channel"),
+    Column("reason", "reason"),
+    Column("field", "field"),
+    Column("detail", "detail"),
+)
+
+AgentId = Annotated[str, typer.Argument(metavar="[AGENT]", help="Only this agent.")]
+Agent = Annotated[str, typer.Option("--agent", help="Only from this agent.")]
+Reason = Annotated[str, typer.Option("--reason", help="Only for this reason.")]
+EntryId = Annotated[str, typer.Argument(metavar="ID", help="Id of the entry.")]
+
+
+@app.command("ledger")
+@connected
+def ledger(at: Session, agent: AgentId = "", limit: Limit = 100_000) -> None:
+    """Show what the hub has of each agent's streams. Exit code 1 when records are missing.
+
+    [bold]lamplighter ledger && echo nothing is missing[/bold]
+    """
+    rows = list(at.hub.items(f"/ledger/{agent}" if agent else "/ledger", limit=limit))
+    if at.show.as_json:
+        at.show.json(rows)
+    else:
+        at.show.table([{**row, "missing_text": ranges(row)} for row in rows], COLUMNS, "no agent has sent anything yet")
+        if rows:
+            at.show.say(_summary(rows))
+    raise typer.Exit(1 if _missing(rows) else 0)
+
+
+def ranges(row: Mapping[str, Any]) -> str:
+    """Return the missing ranges of a stream as text, a few of many.
+
+    >>> ranges({"missing": [[3, 3], [7, 9]]}), ranges({"missing": []})
+    ('3, 7-9', '')
+    """
+    found = [f"{first}-{last}" if last > first else str(first) for first, last in row.get("missing") or ()]
+    more = len(found) - SHOWN_RANGES
+    return ", ".join(found[:SHOWN_RANGES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _missing(rows: list[dict[str, Any]]) -> int:
+    return sum(last - first + 1 for row in rows for first, last in row.get("missing") or ())
+
+
+def _summary(rows: list[dict[str, Any]]) -> str:
+    totals = {
+        name: sum(row.get(name) or 0 for row in rows) for name in ("stored", "duplicate", "quarantined", "dropped")
+    }
+    return ", ".join(f"{count:,} {name}" for name, count in totals.items()) + f", {_missing(rows):,} missing"
+
+
+@quarantine.command("list")
+@connected
+def list_quarantine(at: Session, agent: Agent = "", reason: Reason = "", limit: Limit = 100) -> None:
+    """List what was set aside, the newest first.
+
+    [bold]lamplighter quarantine --agent pole-17 --reason unknown_device[/bold]
+    """
+    found = list(at.hub.items("/quarantine", {"agent": agent, "reason": reason}, limit=limit))
+    at.show.table(found, QUARANTINE_COLUMNS, "nothing is in quarantine")
+
+
+@quarantine.command("show")
+@connected
+def show_quarantine(at: Session, entry: EntryId) -> None:
+    """Show one entry with the payload that came."""
+    at.show.facts(at.hub.get(f"/quarantine/{entry}"), (*QUARANTINE_COLUMNS, Column("payload", "payload")))

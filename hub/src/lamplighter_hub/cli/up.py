@@ -1,0 +1,84 @@
+"""`lamplighter up`: the hub itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from lamplighter_hub.cli.client import Failed
+from lamplighter_hub.settings import Settings
+
+app = typer.Typer(rich_markup_mode="rich")
+
+
+def _help(name: str) -> str:
+    return Settings.model_fields[name].description or ""
+
+
+DataFolder = Annotated[Path, typer.Option("--data", help=_help("data"))]
+Host = Annotated[str, typer.Option("--host", help=_help("host"))]
+Port = Annotated[int, typer.Option("--port", help=_help("port"))]
+MqttPort = Annotated[int, typer.Option("--mqtt-port", help=_help("mqtt_port"))]
+MqttUrl = Annotated[str, typer.Option("--mqtt-url", help=_help("mqtt_url"))]
+MosquittoDir = Annotated[Path | None, typer.Option("--mosquitto-dir", help=_help("mosquitto_dir"))]
+SeriesUrl = Annotated[str, typer.Option("--series-url", help=_help("series_url"))]
+RegistryUrl = Annotated[str, typer.Option("--registry-url", help=_help("registry_url"))]
+PublicUrl = Annotated[str, typer.Option("--public-url", help=_help("public_url"))]
+Profiles = Annotated[list[Path] | None, typer.Option("--profiles", help=_help("profiles"))]
+Demo = Annotated[bool, typer.Option("--demo", help=_help("demo"))]
+LogLevel = Annotated[str, typer.Option("--log-level", help=_help("log_level"))]
+
+
+def settings(given: dict[str, Any]) -> Settings:
+    """Return checked settings. Raises Failed with a line that names the option and what it may be."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise Failed(f"{option} {first['input']}: {first['msg']}", "see `lamplighter up --help`") from None
+
+
+@app.command("up")
+def up(
+    data: DataFolder = Path("data"),
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    mqtt_port: MqttPort = 1883,
+    mqtt_url: MqttUrl = "",
+    mosquitto_dir: MosquittoDir = None,
+    series_url: SeriesUrl = "",
+    registry_url: RegistryUrl = "",
+    public_url: PublicUrl = "",
+    profiles: Profiles = None,
+    demo: Demo = False,
+    log_level: LogLevel = "info",
+) -> None:
+    """Start the hub: API, console, ingest and, unless --mqtt-url names another, an MQTT broker. Ctrl-C ends it.
+
+    [bold]lamplighter up --demo[/bold]                        a small simulated street to look at
+    [bold]lamplighter up --data /var/lib/lamplighter[/bold]   keep everything there
+    [bold]lamplighter up --port 8090 --mqtt-port 1884[/bold]  beside another one
+    """
+    checked = settings(
+        {
+            "data": data,
+            "host": host,
+            "port": port,
+            "mqtt_port": mqtt_port,
+            "mqtt_url": mqtt_url,
+            "mosquitto_dir": mosquitto_dir,
+            "series_url": series_url,
+            "registry_url": registry_url,
+            "public_url": public_url,
+            "profiles": tuple(profiles or ()),
+            "demo": demo,
+            "log_level": log_level,
+        }
+    )
+    from lamplighter_hub.app import run
+
+    raise typer.Exit(run(checked))
