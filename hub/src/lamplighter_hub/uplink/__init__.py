@@ -1,0 +1,1 @@
+"""The hub's MQTT session towards whatever broker there is."""
