@@ -16,7 +16,9 @@ token = group("list", "Tokens of the API.")
 app = typer.Typer(rich_markup_mode="rich")
 
 Agent = Annotated[str, typer.Option("--agent", help="Only for this agent id; else the agent chooses.")]
-CodeExpires = Annotated[int, typer.Option("--expires", parser=span_s, metavar="SPAN", help="Valid so long.")]
+CodeExpires = Annotated[
+    int, typer.Option("--expires", parser=span_s, metavar="SPAN", show_default="24h", help="Valid so long.")
+]
 Uses = Annotated[int, typer.Option("--uses", min=1, max=1000, help="How many agents may use it.")]
 Note = Annotated[str, typer.Option("--note", help="What it is for.")]
 CodeId = Annotated[str, typer.Argument(metavar="ID", help="Id of the code, from `enroll-code list`.")]

@@ -48,9 +48,11 @@ FACTS: Final = (
 
 CommandId = Annotated[str, typer.Argument(metavar="COMMAND", help="Id of the command.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the command, as the device's profile has it.")]
-Words = Annotated[list[str] | None, typer.Argument(metavar="[ARG=VALUE]...", help="Arguments; a value may be JSON.")]
+Words = Annotated[list[str] | None, typer.Argument(metavar="ARG=VALUE", help="Arguments; a value may be JSON.")]
 Args = Annotated[str, typer.Option("--args", help="All arguments as one JSON object.")]
-Expires = Annotated[int, typer.Option("--expires", parser=span_s, metavar="SPAN", help="Not begun later than this.")]
+Expires = Annotated[
+    int, typer.Option("--expires", parser=span_s, metavar="SPAN", show_default="60s", help="Not begun later.")
+]
 Lease = Annotated[int | None, typer.Option("--lease", parser=span_s, metavar="SPAN", help="How long its effect lasts.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the command.")]
 Key = Annotated[str, typer.Option("--key", help="Idempotency key: the same key never makes a second command.")]

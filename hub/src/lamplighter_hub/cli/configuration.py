@@ -34,7 +34,7 @@ HISTORY_COLUMNS = (
     Column("document", "document"),
 )
 
-Words = Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Fields to change.")]
+Words = Annotated[list[str] | None, typer.Argument(metavar="FIELD=VALUE", help="Fields to change.")]
 File = Annotated[Path | None, typer.Option("--file", help="The whole document of this device as JSON.")]
 Unset = Annotated[list[str] | None, typer.Option("--unset", help="Back to the default; may be repeated.")]
 Wait = Annotated[

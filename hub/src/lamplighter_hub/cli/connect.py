@@ -21,10 +21,10 @@ CONNECTION: Final = "Connection and output"
 ACCESS_FILE: Final = "cli.json"
 
 Url = Annotated[
-    str, typer.Option("--url", help="Address of the hub [env: LAMPLIGHTER_URL].", rich_help_panel=CONNECTION)
+    str, typer.Option("--url", help="Address of the hub, else LAMPLIGHTER_URL.", rich_help_panel=CONNECTION)
 ]
 Token = Annotated[
-    str, typer.Option("--token", help="Token of the API [env: LAMPLIGHTER_TOKEN].", rich_help_panel=CONNECTION)
+    str, typer.Option("--token", help="Token of the API, else LAMPLIGHTER_TOKEN.", rich_help_panel=CONNECTION)
 ]
 Data = Annotated[
     Path,
@@ -73,26 +73,25 @@ def _known(path: Path, *, needed: bool) -> Address | None:
         raise Failed(f"{path} cannot be read: {error}", "start the hub again, it writes the file anew") from None
 
 
+def _session(*, url: Url = "", token: Token = "", data: Data = Path("data"), as_json: AsJson = False) -> Session:
+    """Return the session that a command's options ask for; its parameters are those options."""
+    return Session(Hub(find(ClientSettings(url=url, token=token), data)), Show(as_json))
+
+
 def connected(function: Callable[Concatenate[Session, P], None]) -> Callable[P, None]:
     """Turn a function of a session into a command that also takes the connection's options."""
+    added = inspect.signature(_session, eval_str=True).parameters
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(function)
-    def command(
-        *args: Any, url: Url = "", token: Token = "", data: Data = Path("data"), as_json: AsJson = False, **rest: Any
-    ) -> None:
-        hub = Hub(find(ClientSettings(url=url, token=token), data))
+    def command(**given: Any) -> None:
+        session = _session(**{name: given.pop(name) for name in given.keys() & added.keys()})
         try:
-            function(Session(hub, Show(as_json)), *args, **rest)
+            function(session, **given)
         finally:
-            hub.close()
+            session.hub.close()
 
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-    added = [
-        parameter
-        for parameter in inspect.signature(command, eval_str=True, follow_wrapped=False).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    ]
-    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + added
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + list(added.values())
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return cast(Callable[P, None], command)
