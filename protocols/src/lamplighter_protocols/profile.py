@@ -190,29 +190,47 @@ class ModbusMap(ProfileModel):
             yield f"configuration.{name}", write
 
 
-class TailColumn(ProfileModel):
-    """Which metric (or event field) a column holds; texts in `missing` mean that there is no sample."""
+Column = Annotated[int, Field(ge=0, le=1_000)] | str
 
-    column: int | str
+
+class TailColumn(ProfileModel):
+    """Which metric (or event field) a column holds: its name in the header, or its place counted from 0.
+
+    `type` matters for events; a reading takes the type of its metric.
+    """
+
+    column: Column
     type: Literal["number", "integer", "boolean", "string"] = "number"
 
 
 class TailMap(ProfileModel):
     """What the lines of a logger's text file mean.
 
-    `time_format` as in `datetime.strptime`; `timezone` is an IANA name. With `event` each line is an event of that name
-    whose data are the columns, otherwise a reading of each column's metric.
+    `delimiter` "" means any blanks; lines that begin with one of `skip` are passed over. `time` names the columns that
+    are joined by one blank and read by `time_format`: as in `datetime.strptime`, or `iso`, `unix` (seconds), `unix_ms`.
+    `timezone` is an IANA name. Texts in `missing` mean that there is no sample. With `event` each line is an event of
+    that name whose data are the columns, otherwise a reading of each column's metric.
     """
 
-    delimiter: str = ","
-    skip: list[str] = []
+    delimiter: Annotated[str, Field(max_length=1)] = ","
+    decimal: Literal[".", ","] = "."
+    skip: list[Annotated[str, Field(min_length=1)]] = []
     header: bool = False
-    time: list[int | str]
-    time_format: str
+    time: Annotated[list[Column], Field(min_length=1, max_length=8)]
+    time_format: Annotated[str, Field(min_length=1)]
     timezone: str = "UTC"
     missing: list[str] = ["", "NA", "NaN", "-999", "null"]
-    columns: dict[Name, TailColumn]
+    columns: Annotated[dict[Name, TailColumn], Field(min_length=1)]
     event: str = ""
+
+    @model_validator(mode="after")
+    def _agrees(self) -> TailMap:
+        named = [ref for ref in (*self.time, *(c.column for c in self.columns.values())) if isinstance(ref, str)]
+        if named and not self.header:
+            raise ValueError(f"column {named[0]!r} has a name: set header = true, or count columns from 0")
+        if self.decimal == self.delimiter:
+            raise ValueError("decimal: is the same as the delimiter")
+        return self
 
 
 class SimulatedMap(ProfileModel):
