@@ -131,8 +131,11 @@ class Pipeline:
 
     @staticmethod
     def _listen(group: Group, address: Address, message: Message) -> None:
-        model = Birth if address.channel is Channel.BIRTH else Presence
-        said = parse_model(model, message.payload)
+        said: Birth | Presence
+        if address.channel is Channel.BIRTH:
+            said = parse_model(Birth, message.payload)
+        else:
+            said = parse_model(Presence, message.payload)
         group.said.append((address.agent, said, message.arrived_ms))
         if not (isinstance(said, Presence) and said.state == "offline"):
             group.heard[address.agent] = message.arrived_ms

@@ -16,7 +16,7 @@ MESSAGE_OVERHEAD: Final = 200
 
 
 class Message(NamedTuple):
-    """One message from the broker. `mid` and `generation` say what an acknowledgement has to name."""
+    """One message from the broker. `mid` and `generation` say what an acknowledgement has to name; `dup` is MQTT's flag."""
 
     topic: str
     payload: bytes
@@ -25,6 +25,7 @@ class Message(NamedTuple):
     mid: int
     arrived_ms: int
     generation: int = 0
+    dup: bool = False
 
     @property
     def size(self) -> int:

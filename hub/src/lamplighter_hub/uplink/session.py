@@ -336,7 +336,14 @@ class Session:
         except UnicodeDecodeError:
             topic = ""
         message = Message(
-            topic, bytes(received.payload), received.qos, received.retain, received.mid, self._clock(), self._generation
+            topic,
+            bytes(received.payload),
+            received.qos,
+            received.retain,
+            received.mid,
+            self._clock(),
+            self._generation,
+            bool(received.dup),
         )
         if topic and not message.retain:
             self._inbox.put(message)
