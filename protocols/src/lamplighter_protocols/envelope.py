@@ -24,7 +24,11 @@ _ZLIB: Final = 0x78
 
 def encode(value: Any) -> bytes:
     """Return the JSON of a value or model, compressed when it is large enough to gain from it."""
-    raw = to_json(value, inf_nan_mode="constants", exclude_none=False)
+    return wrap(to_json(value, inf_nan_mode="constants", exclude_none=False))
+
+
+def wrap(raw: bytes) -> bytes:
+    """Return JSON text as it travels, compressed when it is large enough to gain from it; `unwrap` is the inverse."""
     return zlib.compress(raw, 6) if len(raw) > COMPRESS_ABOVE else raw
 
 
