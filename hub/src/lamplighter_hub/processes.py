@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
-from lamplighter_hub import tether
+from lamplighter_hub.broker.leash import leashed
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +20,6 @@ STEADY_S: Final = 20.0
 """A child that ran for so long starts again at once."""
 END_WITHIN_S: Final = 8.0
 MAX_LOG: Final = 4 * 1024 * 1024
-
-
-def tethered(command: Sequence[str]) -> list[str]:
-    """Return the command line that runs a program which ends with this process."""
-    return [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *command]
 
 
 class Supervised:
@@ -80,7 +73,7 @@ class Supervised:
     async def _run_once(self) -> int:
         with _log_file(self._output) as sink:
             self._process = await asyncio.create_subprocess_exec(
-                *tethered(self._command), stdin=asyncio.subprocess.DEVNULL, stdout=sink, stderr=sink
+                *leashed(self._command), stdin=asyncio.subprocess.DEVNULL, stdout=sink, stderr=sink
             )
         return await self._process.wait()
 
