@@ -87,7 +87,7 @@ def connected(function: Callable[Concatenate[Session, P], None]) -> Callable[P, 
     def command(**given: Any) -> None:
         session = _session(**{name: given.pop(name) for name in given.keys() & added.keys()})
         try:
-            function(session, **given)
+            cast(Any, function)(session, **given)
         finally:
             session.hub.close()
 
