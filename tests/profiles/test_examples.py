@@ -9,6 +9,8 @@ import pytest
 from lamplighter_protocols.field.modbus import decode
 from lamplighter_protocols.field.tail import LineCodec, Sample
 from lamplighter_protocols.profile import Example, Profile, load_profiles
+from lamplighter_protocols.quality import check_record
+from lamplighter_protocols.readings import Reading, columnar
 
 PROFILES = load_profiles()
 EXAMPLES = [
@@ -24,7 +26,17 @@ def test_example_becomes_what_the_profile_says(profile: Profile, example: Exampl
         check_registers(profile, example)
     if example.line:
         check_line(profile, example)
+    if profile.simulated:
+        check_quality(profile, example)
     assert example.modbus or example.line or profile.simulated
+
+
+def check_quality(profile: Profile, example: Example) -> None:
+    columns, refused = check_record(
+        profile, columnar("d", [Reading("d", n, 0, v) for n, v in example.readings.items()])
+    )
+    assert refused == []
+    assert {column.metric: column.qualities[0] for column in columns if column.qualities} == example.quality
 
 
 def check_registers(profile: Profile, example: Example) -> None:

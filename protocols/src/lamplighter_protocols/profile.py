@@ -70,7 +70,10 @@ class EventSpec(ProfileModel):
 
 
 class CommandSpec(ProfileModel):
-    """Something that can be asked for. `max_expiry_s` bounds how long it may wait for the device."""
+    """Something that can be asked for. `max_expiry_s` bounds how long it may wait for the device.
+
+    With `max_lease_s` the effect is lent: the command carries a `lease_s` of at most so much, and lapses by itself.
+    """
 
     title: dict[str, str]
     effect: dict[str, str] = {}
@@ -78,6 +81,12 @@ class CommandSpec(ProfileModel):
     args: dict[Name, FieldSpec] = {}
     max_expiry_s: Annotated[int, Field(ge=1, le=604_800)] = 3_600
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    max_lease_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
+
+    @property
+    def needs_reason(self) -> bool:
+        """True when whoever sends it must say why."""
+        return self.hazard is Hazard.DANGEROUS
 
 
 _WORDS: Final = {"int32": 2, "uint32": 2, "float32": 2, "int64": 4, "uint64": 4, "float64": 4}
