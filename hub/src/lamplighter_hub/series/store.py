@@ -32,6 +32,10 @@ class BadCursor(SeriesError):
     """A paging cursor that this store did not give."""
 
 
+class Unstorable(LamplighterError):
+    """A commit whose content no store can take; trying again does not help, its parts may."""
+
+
 class Samples(NamedTuple):
     """One column: sample i of a device's metric was taken at `times[i]` (ms).
 
@@ -133,7 +137,10 @@ class TimeSeries(Protocol):
     """A series store. Every method may be called from any thread; reading never waits for writing."""
 
     def commit(self, commit: Commit) -> None:
-        """Make all of it durable, or nothing: when this returns it survives kill -9. Raises SeriesError."""
+        """Make all of it durable, or nothing: when this returns it survives kill -9.
+
+        Raises SeriesError when the store does not take data now, Unstorable when it never takes these.
+        """
 
     def marks(self) -> Iterator[Mark]:
         """Return the marks by agent, outbox, stream and first number; neighbouring and overlapping ones are joined."""
@@ -166,9 +173,17 @@ class TimeSeries(Protocol):
         """Yield chunks of readings by device, metric, time and arrival, in constant memory. Nothing named means all."""
 
     def events(
-        self, device: str | None, name: str | None, start: int, end: int, *, limit: int, cursor: str | None = None
+        self,
+        device: str | None,
+        name: str | None,
+        start: int,
+        end: int,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        oldest_first: bool = False,
     ) -> tuple[list[StoredEvent], str | None]:
-        """Return at most `limit` events, newest first (of equal times the last arrived first), and the next cursor."""
+        """Return at most `limit` events, newest first, and the next cursor; equal times keep the order of arrival."""
 
     def export_events(
         self, devices: Sequence[str], names: Sequence[str], start: int, end: int

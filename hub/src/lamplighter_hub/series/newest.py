@@ -1,0 +1,111 @@
+"""The newest point of each series, in memory, so that an overview of a city reads no history.
+
+What was committed since the start is always here; what lies before is merged in once, when a series is first asked
+for. So a late value never replaces a newer one, whoever comes first. 40 bytes a series, and its text if it has one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamplighter_hub.series.columns import QUALITIES, Points
+from lamplighter_protocols.readings import Quality, Value
+
+_NEVER: Final = np.iinfo(np.int64).min
+Row = tuple[int, float | None, bool | None, str | None, int]
+"""t, number, truth, text, quality: a point as it is stored."""
+
+
+class Newest:
+    """Newest points by series number. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._t: NDArray[np.int64] = np.full(0, _NEVER, dtype=np.int64)
+        self._number: NDArray[np.float64] = np.zeros(0)
+        self._quality: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
+        self._complete: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self._other: dict[int, bool | str] = {}
+
+    def began(self, numbers: Iterable[int]) -> None:
+        """Note series that are new: nothing lies before their first commit."""
+        with self._lock:
+            for number in numbers:
+                self._reach(number)
+                self._complete[number] = True
+
+    def take(self, points: Points) -> None:
+        """Take up points that are committed; of equal times the later one wins."""
+        if not len(points.t):
+            return
+        with self._lock:
+            self._reach(int(points.series.max()))
+            order = np.argsort(points.t, kind="stable")
+            order = order[points.t[order] >= self._t[points.series[order]]]
+            # With an index that repeats, the last assignment stays: the newest point.
+            self._place(points.series[order], points, order)
+
+    def missing(self, numbers: Sequence[int]) -> list[int]:
+        """Return the series whose history has not been looked at."""
+        with self._lock:
+            return [number for number in numbers if number >= len(self._t) or not self._complete[number]]
+
+    def merge(self, numbers: Sequence[int], rows: Iterable[tuple[Any, ...]]) -> None:
+        """Take up what the history holds of series: rows of number, t, number, truth, text, quality."""
+        with self._lock:
+            for series, t, value, truth, text, quality in rows:
+                self._reach(series)
+                if t > self._t[series]:
+                    self._set(series, (t, value, truth, text, quality))
+            for number in numbers:
+                self._reach(number)
+                self._complete[number] = True
+
+    def get(self, number: int) -> tuple[int, Value | None, Quality] | None:
+        """Return time (ms), value and quality of a series' newest point, None when it has no point."""
+        with self._lock:
+            if number >= len(self._t) or self._t[number] == _NEVER:
+                return None
+            value: Value | None = self._other.get(number)
+            if value is None and not np.isnan(self._number[number]):
+                value = float(self._number[number])
+            return int(self._t[number]), value, QUALITIES[int(self._quality[number])]
+
+    def _place(self, series: NDArray[np.int32], points: Points, order: NDArray[np.intp]) -> None:
+        self._t[series] = points.t[order]
+        self._number[series] = points.number[order]
+        self._quality[series] = points.quality[order]
+        if self._other or points.truth is not None or points.text is not None:
+            self._place_others(series, points, order)
+
+    def _place_others(self, series: NDArray[np.int32], points: Points, order: NDArray[np.intp]) -> None:
+        last = {number: place for number, place in zip(series.tolist(), order.tolist(), strict=True)}  # noqa: C416
+        for number, place in last.items():
+            values = [column[place] for column in (points.truth, points.text) if column is not None]
+            self._keep(number, next((value for value in values if value is not None), None))
+
+    def _set(self, series: int, row: Row) -> None:
+        self._t[series], number, truth, text, self._quality[series] = row
+        self._number[series] = np.nan if number is None else number
+        self._keep(series, text if truth is None else truth)
+
+    def _keep(self, series: int, value: bool | str | None) -> None:  # noqa: FBT001
+        if value is None:
+            self._other.pop(series, None)
+        else:
+            self._other[series] = value
+
+    def _reach(self, number: int) -> None:
+        size = len(self._t)
+        if number < size:
+            return
+        more = max(1024, number + 1 - size, size)
+        self._t = np.concatenate([self._t, np.full(more, _NEVER, dtype=np.int64)])
+        self._number = np.concatenate([self._number, np.full(more, np.nan)])
+        self._quality = np.concatenate([self._quality, np.zeros(more, dtype=np.uint8)])
+        self._complete = np.concatenate([self._complete, np.zeros(more, dtype=np.bool_)])
