@@ -16,7 +16,7 @@ MESSAGE_OVERHEAD: Final = 200
 
 
 class Message(NamedTuple):
-    """One message from the broker. `mid` and `generation` say what an acknowledgement has to name; `dup` is MQTT's flag."""
+    """One message from the broker. `mid` and `generation` are for its acknowledgement; `dup` is MQTT's flag."""
 
     topic: str
     payload: bytes

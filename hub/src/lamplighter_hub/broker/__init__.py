@@ -1,0 +1,1 @@
+"""The embedded broker, who may connect to it, and the configuration of others."""
