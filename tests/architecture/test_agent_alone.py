@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ NOT_THERE = (
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python that has the agent, its drivers' extras and the test tools."""
     home = tmp_path_factory.mktemp("alone") / "venv"
-    run(uv(), "venv", "--quiet", "--python", "3.11", home)
+    run(uv(), "venv", "--quiet", "--python", sys.executable, home)
     run(
         uv(), "pip", "install", "--quiet", "--python", home,
         "--constraints", REPOSITORY / "requirements" / "dev.txt",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_a_wheel_holds_its_package_and_its_types_and_nothing_else(wheels: dict[s
 def test_a_wheel_starts_in_an_empty_environment(wheels: dict[str, Path], member: str, tmp_path: Path) -> None:
     requirement, program = PROGRAMS[member]
     home = tmp_path / "venv"
-    run(uv(), "venv", "--quiet", "--python", "3.11", home)
+    run(uv(), "venv", "--quiet", "--python", sys.executable, home)
     run(
         uv(), "pip", "install", "--quiet", "--python", home,
         "--constraints", REPOSITORY / "requirements" / "runtime.txt",

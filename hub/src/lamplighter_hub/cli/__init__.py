@@ -18,8 +18,8 @@ HELP = """Lamplighter's hub and its command line.
 
 [bold]lamplighter up --demo[/bold]               start the hub with a small simulated street
 [bold]lamplighter devices[/bold]                 what is there, and how it is
-[bold]lamplighter query air-1 pm2_5[/bold]       a metric over the last hour
-[bold]lamplighter command send kiosk-1 print text=hello --wait[/bold]
+[bold]lamplighter query air-1 pm25[/bold]       a metric over the last hour
+[bold]lamplighter command send kiosk-1 print_test_page copies=2 --wait[/bold]
 
 On the hub's own machine no address and no token is needed: both stand in DIR/cli.json (--data DIR).
 """

@@ -77,7 +77,7 @@ def send(
 ) -> None:
     """Send a command. With --wait the exit code is 0 only when the device did it.
 
-    [bold]lamplighter command send kiosk-1 print text=hello --wait[/bold]
+    [bold]lamplighter command send kiosk-1 print_test_page copies=2 --wait[/bold]
     [bold]lamplighter command send signal-1 set_plan plan=3 --lease 15m --expires 10s --reason parade[/bold]
     """
     body: dict[str, Any] = {

@@ -64,8 +64,8 @@ def query(
 ) -> None:
     """Show a metric over time: count, min, mean, max and last of each interval. A gap stays a gap.
 
-    [bold]lamplighter query air-1 pm2_5 --from 2h[/bold]
-    [bold]lamplighter query air-1 pm2_5 --from 2026-11-24T08:00 --to 2026-11-24T09:00 --raw[/bold]
+    [bold]lamplighter query air-1 pm25 --from 2h[/bold]
+    [bold]lamplighter query air-1 pm25 --from 2026-11-24T08:00 --to 2026-11-24T09:00 --raw[/bold]
     """
     span: Query = {"metric": metric, "from": moment("1h") if start is None else start, "to": end}
     if raw:
