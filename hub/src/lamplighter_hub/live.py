@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from lamplighter_protocols.errors import LamplighterError
@@ -139,7 +139,7 @@ class Broadcast:
                 self._ring.append((self._number, message))
             self._hand_out(message, (topic, key) if key or topic in LATEST_ONLY else self._number)
 
-    async def subscribe(self, topics: Iterable[str], last_id: str = "") -> AsyncIterator[Message]:
+    async def subscribe(self, topics: Iterable[str], last_id: str = "") -> AsyncGenerator[Message, None]:
         """Yield news of some topics, first what was missed since `last_id` as far as it is known, and then `ready`.
 
         `dropped` says that some went by. Ends when the broadcast is closed. Raises TooManyListeners.
