@@ -27,10 +27,13 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Who or what will use 
 Expires = Annotated[int | None, typer.Option("--expires", parser=span_s, metavar="SPAN", help="Valid so long.")]
 TokenId = Annotated[str, typer.Argument(metavar="ID", help="Id of the token, from `token list`.")]
 
+LinkName = Annotated[str, typer.Option("--name", help="Who signs in with it; stands beside what that person does.")]
+
 CODE_COLUMNS = (
     Column("id", "id"),
     Column("agent", "agent"),
     Column("uses left", "uses_left", "number"),
+    Column("created by", "created_by"),
     Column("expires", "expires_at", "time"),
     Column("note", "note"),
 )
@@ -111,12 +114,12 @@ def revoke_token(at: Session, token_id: TokenId) -> None:
 
 @app.command("sign-in-link")
 @connected
-def sign_in_link(at: Session, role: Role = "administrator") -> None:
+def sign_in_link(at: Session, name: LinkName = "administrator", role: Role = "administrator") -> None:
     """Print a link that signs one person in to the console, once.
 
-    [bold]lamplighter sign-in-link --role operator[/bold]
+    [bold]lamplighter sign-in-link --name "Ms Li" --role operator[/bold]
     """
-    made = at.hub.send("POST", "/sign-in-links", {"role": role})
+    made = at.hub.send("POST", "/sign-in-links", {"name": name, "role": role})
     if at.show.as_json:
         at.show.json(made)
         return

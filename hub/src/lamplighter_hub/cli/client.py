@@ -106,7 +106,7 @@ class Hub:
             page = self.get(path, {**(query or {}), "limit": min(limit, PAGE), "cursor": cursor})
             if isinstance(page, list):
                 page = {"items": page}
-            found = page["items"][:limit]
+            found = page.get("items", [])[:limit]
             yield from found
             limit -= len(found)
             cursor = page.get("next")

@@ -28,7 +28,8 @@ FIELD_COLUMNS = (
 HISTORY_COLUMNS = (
     Column("version", "version", "number"),
     Column("at", "at", "time"),
-    Column("issuer", "issuer"),
+    Column("what", "kind"),
+    Column("who", "who"),
     Column("state", "state"),
     Column("reason", "reason"),
     Column("document", "document"),
@@ -65,7 +66,7 @@ def set_fields(
     path = f"/devices/{device}/configuration"
     if not (words or file or unset):
         raise Failed("nothing to change", "give FIELD=VALUE, --unset FIELD, or --file")
-    document = _file(file) if file else dict(at.hub.get(path).get("device") or {})
+    document = _file(file) if file else dict(at.hub.get(path).get("set") or {})
     document |= pairs(words or [])
     for name in unset or ():
         document.pop(name, None)
@@ -76,7 +77,7 @@ def set_fields(
 @app.command("history")
 @connected
 def history(at: Session, device: Device, limit: Limit = 50) -> None:
-    """List the versions of a device's configuration, the newest first."""
+    """List what was set and what the device said of it, the newest first."""
     found = list(at.hub.items(f"/devices/{device}/configuration/history", limit=limit))
     at.show.table(found, HISTORY_COLUMNS, "never changed: the profile's defaults are in force")
 

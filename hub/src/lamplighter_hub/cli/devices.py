@@ -20,6 +20,7 @@ Profile = Annotated[str, typer.Option("--profile", help="Only of this profile.")
 Agent = Annotated[str, typer.Option("--agent", help="Only behind this agent.")]
 Search = Annotated[str, typer.Option("--search", "-q", help="Only with this text in the id.")]
 AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Id of the agent.")]
+AgentIds = Annotated[list[str], typer.Argument(metavar="AGENT...", help="Ids of the agents.")]
 
 DEVICE_COLUMNS = (
     Column("device", "id"),
@@ -41,12 +42,12 @@ AGENT_COLUMNS = (
     Column("revoked", "revoked_at", "time"),
 )
 REFUSAL_COLUMNS = (
-    Column("last", "last", "time"),
-    Column("client", "client_id"),
-    Column("user", "username"),
-    Column("from", "host"),
-    Column("why", "reason"),
+    Column("last", "last_at", "time"),
+    Column("who", "who"),
+    Column("why", "why"),
+    Column("detail", "detail"),
     Column("times", "count", "number"),
+    Column("first", "first_at", "time"),
 )
 LATEST_COLUMNS = (
     Column("metric", "metric"),
@@ -107,6 +108,21 @@ def list_agents(at: Session, limit: Limit = 1000) -> None:
     """List agents with state and reason."""
     found = list(at.hub.items("/agents", limit=limit))
     at.show.table(found, AGENT_COLUMNS, "no agent: give one a code with `lamplighter enroll-code`")
+
+
+@agents.command("create")
+@connected
+def create_agents(at: Session, names: AgentIds) -> None:
+    """Make identities for clients that speak MQTT themselves. Their passwords are shown only now.
+
+    [bold]lamplighter agents create pole-9[/bold]
+    """
+    made = at.hub.send("POST", "/agents", {"agents": [{"id": name} for name in names]})
+    if at.show.as_json:
+        at.show.json(made)
+        return
+    at.show.table(made["items"], (Column("agent", "agent"), Column("password", "password")), "")
+    at.show.note(f"user name and client id are the agent's id; the broker is {made.get('mqtt_url', '')}")
 
 
 @agents.command("revoke")
