@@ -11,9 +11,15 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from lamplighter_hub.access import endpoints as access
 from lamplighter_hub.access.guard import Guard, request_id
+from lamplighter_hub.commands import endpoints as commands
+from lamplighter_hub.configuration import endpoints as configuration
+from lamplighter_hub.devices import endpoints as devices
+from lamplighter_hub.enrolment import endpoints as enrolment
 from lamplighter_hub.errors import MEDIA_TYPE, PROBLEM_RESPONSE, URN, HubError, Invalid, Problem, problem_of
 from lamplighter_hub.services import Services
+from lamplighter_hub.status import endpoints as status
 from lamplighter_protocols.configuration import FieldError
 
 log = logging.getLogger(__name__)
@@ -46,6 +52,7 @@ def create_app(services: Services, *, routers: tuple[APIRouter, ...] = ()) -> Fa
     app.state.render_problem = None
     for router in api_routers():
         app.include_router(router, prefix=PREFIX)
+    app.include_router(status.bare_router)
     for router in routers:
         app.include_router(router)
     _say_problems(app)
@@ -56,7 +63,14 @@ def create_app(services: Services, *, routers: tuple[APIRouter, ...] = ()) -> Fa
 
 def api_routers() -> tuple[APIRouter, ...]:
     """Return the routers below the prefix, in the order of the OpenAPI document."""
-    return ()
+    return (
+        status.router,
+        devices.router,
+        configuration.router,
+        commands.router,
+        enrolment.router,
+        access.router,
+    )
 
 
 def _say_problems(app: FastAPI) -> None:

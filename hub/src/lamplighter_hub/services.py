@@ -29,6 +29,8 @@ Clock = Callable[[], int]
 """Returns now as milliseconds since the epoch."""
 Downlink = Callable[[str, bytes], None]
 """Publishes a payload under a topic at QoS 0; never blocks, may lose it."""
+MqttUrl = Callable[[str], str]
+"""Returns the broker's address for agents, given the host name under which they reach the hub."""
 Facts = Callable[[], Mapping[str, Any]]
 """What a part says of itself for `GET /api/v1/status`; small, made of JSON values, never blocking for long."""
 
@@ -60,4 +62,5 @@ class Services:
     commands: CommandService
     refusals: Refusals
     metrics: CollectorRegistry
+    mqtt_url: MqttUrl
     facts: dict[str, Facts] = field(default_factory=dict)

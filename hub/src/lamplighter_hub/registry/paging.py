@@ -18,7 +18,7 @@ from lamplighter_hub.errors import invalid
 
 Item = TypeVar("Item")
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items on a page.")]
-Cursor = Annotated[str, Query(max_length=400, description="`next` of the page before; absent for the first page.")]
+Cursor = Annotated[str, Query(max_length=1000, description="`next` of the page before; absent for the first page.")]
 
 
 class Page(BaseModel, Generic[Item]):
