@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from lamplighter_protocols.errors import IllegalTransition
 from lamplighter_protocols.ids import AgentId, DeviceId, Name, Ulid
-from lamplighter_protocols.model import Data, Millis, WireModel
+from lamplighter_protocols.model import Data, Millis, Sequence, WireModel
 
 
 class CommandState(StrEnum):
@@ -103,7 +103,7 @@ class Command(WireModel):
     @model_validator(mode="after")
     def _expires_later(self) -> Command:
         if self.expires_at <= self.issued_at:
-            raise ValueError("expires_at must be later than issued_at")
+            raise ValueError("expires_at: is not later than issued_at")
         return self
 
     def expired(self, now_ms: int) -> bool:
@@ -129,4 +129,4 @@ class Fetch(WireModel):
     issued_at: Millis
     outbox: Ulid | None = None
     stream: Literal["alarm", "live", "backlog"] | None = None
-    ranges: Annotated[list[tuple[int, int]], Field(max_length=100)] = []
+    ranges: Annotated[list[tuple[Sequence, Sequence]], Field(max_length=100)] = []

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import to_json
 
 from lamplighter_protocols.ids import AgentId, DeviceId
@@ -39,6 +39,8 @@ class FieldError(WireModel):
 class FieldSpec(WireModel):
     """One configuration field or command argument: its type, bounds, default, unit and names for people."""
 
+    model_config = ConfigDict(extra="forbid")  # it stands in profiles, where a misspelt key is a mistake
+
     type: Literal["integer", "number", "boolean", "string"]
     title: dict[str, str] = {}
     unit: str = ""
@@ -52,7 +54,7 @@ class FieldSpec(WireModel):
     @model_validator(mode="after")
     def _default_fits(self) -> FieldSpec:
         if self.default is not None and (wrong := self.wrong_with(self.default)):
-            raise ValueError(f"default {self.default!r} {wrong}")
+            raise ValueError(f"default: {self.default!r} {wrong}")
         return self
 
     def wrong_with(self, value: Any) -> str:

@@ -46,14 +46,27 @@ def unwrap(payload: bytes) -> bytes:
 
 
 def decode(payload: bytes) -> Any:
-    """Return the JSON value of a payload; NaN, infinities and deep nesting are refused."""
+    """Return the JSON value of a payload; NaN, infinities (1e999 too) and deep nesting are refused."""
     try:
         value = from_json(unwrap(payload), allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
         raise BadEnvelope(f"not JSON: {error}") from None
     if too_deep(value, MAX_DEPTH):
         raise BadEnvelope(f"nested deeper than {MAX_DEPTH}")
+    if not all_finite(value):
+        raise BadEnvelope("holds a number that is too large")
     return value
+
+
+def all_finite(value: Any) -> bool:
+    """True when no float inside is infinite or NaN, and every integer fits into 64 bits."""
+    if isinstance(value, dict):
+        return all(map(all_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(all_finite, value))
+    if isinstance(value, float):
+        return value - value == 0
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def too_deep(value: Any, levels: int) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
-from lamplighter_protocols.envelope import too_deep, unwrap
+from lamplighter_protocols.envelope import all_finite, too_deep, unwrap
 from lamplighter_protocols.errors import BadEnvelope, bad_field
 
 MAX_DATA: Final = 8 * 1024
@@ -25,10 +25,10 @@ class WireModel(BaseModel):
 def _bounded(value: dict[str, Any]) -> dict[str, Any]:
     if too_deep(value, MAX_DATA_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DATA_DEPTH}")
-    text = to_json(value, inf_nan_mode="constants")
-    if len(text) > MAX_DATA:
+    if not all_finite(value):
+        raise ValueError("holds a number that is not finite or does not fit into 64 bits")
+    if len(to_json(value)) > MAX_DATA:
         raise ValueError(f"larger than {MAX_DATA} bytes of JSON")
-    from_json(text, allow_inf_nan=False)
     return value
 
 
@@ -59,5 +59,5 @@ def parse_json(model: type[Model], raw: bytes) -> Model:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         if first["type"] == "json_invalid":
-            raise BadEnvelope(first["msg"].lower()) from None
+            raise BadEnvelope("not JSON: " + first["msg"].removeprefix("Invalid JSON: ")) from None
         raise bad_field(error) from None

@@ -8,8 +8,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import Field, StrictBool, StrictFloat, StringConstraints, model_validator
+from pydantic import FailFast, Field, StrictBool, StrictFloat, StringConstraints, ValidationError, model_validator
 
+from lamplighter_protocols.errors import BadField, bad_field
 from lamplighter_protocols.ids import DeviceId, Name
 from lamplighter_protocols.model import Millis, WireModel
 
@@ -19,8 +20,19 @@ MAX_TEXT: Final = 1024
 
 Value = float | bool | str
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT, strict=True)]
+
+
+class _FirstFault(FailFast):
+    """One wrong entry of a list is enough: a payload that is wrong throughout must not cost more than a good one."""
+
+    __hash__ = object.__hash__  # members of a union are hashed
+
+
 Column = Annotated[
-    list[StrictFloat | None] | list[StrictBool | None] | list[Text | None], Field(union_mode="left_to_right")
+    Annotated[list[StrictFloat | None], _FirstFault()]
+    | Annotated[list[StrictBool | None], _FirstFault()]
+    | Annotated[list[Text | None], _FirstFault()],
+    Field(union_mode="left_to_right"),
 ]
 
 
@@ -53,9 +65,9 @@ class ReadingsRecord(WireModel):
     kind: Literal["readings"] = "readings"
     device: DeviceId
     t: Millis
-    dt: Annotated[list[int], Field(min_length=1, max_length=MAX_SAMPLES)]
+    dt: Annotated[list[int], _FirstFault(), Field(min_length=1, max_length=MAX_SAMPLES)]
     m: Annotated[dict[Name, Column], Field(max_length=MAX_METRICS)] = {}
-    q: Annotated[dict[Name, list[Quality | None]], Field(max_length=MAX_METRICS)] = {}
+    q: Annotated[dict[Name, Annotated[list[Quality | None], _FirstFault()]], Field(max_length=MAX_METRICS)] = {}
 
     @model_validator(mode="after")
     def _columns_fit(self) -> ReadingsRecord:
@@ -63,16 +75,16 @@ class ReadingsRecord(WireModel):
         for part, columns in (("m", self.m), ("q", self.q)):
             for name, column in columns.items():
                 if len(column) != rows:
-                    raise ValueError(f"{part}.{name} has {len(column)} entries for {rows} times in dt")
+                    raise ValueError(f"{part}.{name}: has {len(column)} entries for {rows} times in dt")
         for offset in (min(self.dt), max(self.dt)):
             if abs(offset) > 366 * 86_400_000:
-                raise ValueError("dt holds an offset of more than a year")
+                raise ValueError("dt: holds an offset of more than a year")
         return self
 
     def points(self) -> list[Reading]:
         """Return one Reading for each value or quality that is present."""
         found = []
-        for metric in self.m.keys() | self.q.keys():
+        for metric in dict.fromkeys([*self.m, *self.q]):
             values = self.m.get(metric) or [None] * len(self.dt)
             flags = self.q.get(metric) or [None] * len(self.dt)
             for offset, value, flag in zip(self.dt, values, flags, strict=True):
@@ -84,8 +96,11 @@ class ReadingsRecord(WireModel):
 def columnar(device: str, readings: list[Reading]) -> ReadingsRecord:
     """Pack readings of one device into columns; rows are the distinct times, in order.
 
-    Two readings of one metric at one time go into two rows, so that true duplicates survive.
+    Two readings of one metric at one time go into two rows, so that true duplicates survive. Raises BadField for
+    readings that no record can hold: none at all, values of two types in one metric, times more than a year apart.
     """
+    if not readings:
+        raise BadField("no readings", "m")
     rows: dict[tuple[int, int], dict[str, Reading]] = {}
     seen: dict[tuple[int, str], int] = {}
     for reading in readings:
@@ -104,6 +119,9 @@ def columnar(device: str, readings: list[Reading]) -> ReadingsRecord:
         ]
         if any(flags):
             q[metric] = flags
-    return ReadingsRecord.model_validate(
-        {"device": device, "t": base, "dt": [key[0] - base for key in keys], "m": m, "q": q}
-    )
+    try:
+        return ReadingsRecord.model_validate(
+            {"device": device, "t": base, "dt": [key[0] - base for key in keys], "m": m, "q": q}
+        )
+    except ValidationError as error:
+        raise bad_field(error) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import FailFast, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import to_json
 
 from lamplighter_protocols import envelope
@@ -80,6 +80,14 @@ class DroppedRecord(WireModel):
     reason: Reason = ""
     t: Millis
 
+    @model_validator(mode="after")
+    def _range_holds_the_count(self) -> DroppedRecord:
+        if self.last < self.first:
+            raise ValueError(f"last: is below first ({self.first})")
+        if self.count > self.last - self.first + 1:
+            raise ValueError(f"count: is more than the range {self.first} to {self.last} holds")
+        return self
+
 
 Record = Annotated[
     ReadingsRecord | EventRecord | ResultRecord | ReportedRecord | DroppedRecord, Field(discriminator="kind")
@@ -103,7 +111,7 @@ class Header(WireModel):
 class Batch(Header):
     """Consecutive records of one stream, all of them good; record i has the number `first + i`."""
 
-    records: Annotated[list[Record], Field(min_length=1, max_length=MAX_RECORDS)]
+    records: Annotated[list[Record], FailFast(), Field(min_length=1, max_length=MAX_RECORDS)]
 
 
 class _RawBatch(Header):
@@ -118,7 +126,7 @@ class Receipt(WireModel):
 
     outbox: Ulid
     through: dict[Stream, Annotated[int, Field(ge=0)]] = {}
-    also: dict[Stream, list[tuple[int, int]]] = {}
+    also: dict[Stream, list[tuple[Sequence, Sequence]]] = {}
     now: Millis
     retry_after_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
     reason: Reason = ""
@@ -154,4 +162,4 @@ def _parse_record(raw: Any, where: str) -> Record | BadRecord:
         # Strict models take enumerations and pairs from JSON only, and NaN must stay visible to be refused.
         return _RECORD.validate_json(to_json(raw, inf_nan_mode="constants"))
     except ValidationError as error:
-        return BadRecord(raw, bad_field(error, where))
+        return BadRecord(raw, bad_field(error, where, tagged=True))
