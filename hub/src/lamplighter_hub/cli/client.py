@@ -79,7 +79,7 @@ class Hub:
                 base_url=self.address.url,
                 headers=headers,
                 timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
-                trust_env=urlsplit(self.address.url).hostname not in LOOPBACK,
+                trust_env=_host(self.address.url) not in LOOPBACK,
                 transport=self.transport,
             )
         return self._client
@@ -89,10 +89,10 @@ class Hub:
         if self._client is not None:
             self._client.close()
 
-    def get(self, path: str, query: Query | None = None, *, answer_s: float = ANSWER_S) -> Any:
+    def get(self, path: str, query: Query | None = None) -> Any:
         """Return what a resource holds."""
         with self._named():
-            return _body(self.client.get(PREFIX + path, params=_given(query), timeout=answer_s))
+            return _body(self.client.get(PREFIX + path, params=_given(query)))
 
     def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """Send a change; return what the hub answers (None for an empty answer)."""
@@ -127,8 +127,6 @@ class Hub:
         where = self.address.url
         try:
             yield
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise Failed(f"{where!r} is not an address of a hub: {error}", "use --url http://HOST:PORT") from None
         except httpx.ConnectError as error:
             raise Unreachable(
                 f"no hub answers at {where}: {error}", "start one with `lamplighter up`, or name one with --url"
@@ -137,6 +135,17 @@ class Hub:
             raise Unreachable(f"the hub at {where} did not answer in time", "see `lamplighter status`") from None
         except httpx.HTTPError as error:
             raise Unreachable(f"the hub at {where} broke the connection: {error}", "try again") from None
+
+
+def _host(url: str) -> str:
+    """Return the host of an address. Raises Failed when it is none."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts.hostname
+    except ValueError:
+        pass
+    raise Failed(f"{url!r} is not an address of a hub", "use --url http://HOST:PORT")
 
 
 def _given(query: Query | None) -> dict[str, Any]:

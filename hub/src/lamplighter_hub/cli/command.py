@@ -16,7 +16,8 @@ from lamplighter_protocols.commands import CommandState
 
 app = group("list", "Commands: ask a device to act, and see what became of it.")
 
-WAIT_S: Final = 30
+WAIT_S: Final = 0.5
+"""How long one question waits for the end; what happens before it is shown at most so much later."""
 COLUMNS = (
     Column("command", "id"),
     Column("device", "device"),
@@ -34,6 +35,8 @@ DETAILS = (
     Column("sent", "sent_at", "time"),
     Column("expires", "expires_at", "time"),
     Column("hazard", "hazard"),
+    Column("purpose", "purpose"),
+    Column("overdue", "overdue"),
     Column("arguments", "args"),
     Column("result", "data"),
 )
@@ -136,12 +139,12 @@ def _final(command: Mapping[str, Any]) -> bool:
 
 
 def _states(at: Session, command: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the command each time it changed. The hub answers early when it does."""
+    """Return the command as it goes on; the hub holds back each answer a little, or until the end."""
     while True:
         yield command
         if _final(command):
             return
-        command = at.hub.get(f"/commands/{command['id']}", {"wait_s": WAIT_S}, answer_s=WAIT_S + 10)
+        command = at.hub.get(f"/commands/{command['id']}", {"wait_s": WAIT_S})
 
 
 def _watch(at: Session, command: dict[str, Any]) -> None:

@@ -76,9 +76,8 @@ def query(
     if at.show.as_json:
         at.show.json(series)
         return
-    at.show.say(
-        f"{device} {metric} [{series.get('unit') or '1'}], every {series.get('width_ms', 0) / 1000:g} s", "bold"
-    )
+    width = f"in steps of {series['width_ms'] / 1000:g} s" if series["width_ms"] else "every reading"
+    at.show.say(f"{device} {metric} {series['unit']}, {width}", "bold")
     at.show.table(series["buckets"], BUCKET_COLUMNS, "no reading in this time: begin earlier with --from 1d")
 
 

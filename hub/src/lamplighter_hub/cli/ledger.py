@@ -25,6 +25,7 @@ COLUMNS = (
     Column("duplicate", "duplicate", "number"),
     Column("quarantined", "quarantined", "number"),
     Column("dropped", "dropped", "number"),
+    Column("held", "held", "number"),
     Column("missing", "missing_text"),
 )
 QUARANTINE_COLUMNS = (
@@ -73,7 +74,7 @@ def ranges(row: Mapping[str, Any]) -> str:
 
 
 def _missing(rows: list[dict[str, Any]]) -> int:
-    return sum(last - first + 1 for row in rows for first, last in row.get("missing") or ())
+    return sum(row["missing_records"] for row in rows)
 
 
 def _summary(rows: list[dict[str, Any]]) -> str:

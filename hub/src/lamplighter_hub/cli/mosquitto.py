@@ -14,9 +14,7 @@ from lamplighter_hub.cli.show import Show
 
 app = typer.Typer(rich_markup_mode="rich")
 
-Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Folder that the hub then keeps up to date.")
-]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that the hub then keeps up to date.")]
 Host = Annotated[str, typer.Option("--host", help="Address that Mosquitto listens on.")]
 Port = Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port that Mosquitto listens on.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

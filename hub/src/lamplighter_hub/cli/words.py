@@ -26,9 +26,9 @@ def span_ms(text: str) -> int:
     return round(float(found[1]) * _MS[found[2]])
 
 
-def span_s(text: str) -> int:
-    """Return a span in whole seconds, at least one."""
-    return max(1, round(span_ms(text) / 1000))
+def span_s(text: str | int) -> int:
+    """Return a span in whole seconds, at least one; a number is an option's default and stays."""
+    return text if isinstance(text, int) else max(1, round(span_ms(text) / 1000))
 
 
 def moment(text: str) -> int:
