@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any, Final
 
-from lamplighter_protocols.quality import check_record
 from pydantic_core import to_json
 
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.series.store import Mark, Samples, StoredEvent
 from lamplighter_protocols.errors import BadField, WireError
 from lamplighter_protocols.profile import Profile
+from lamplighter_protocols.quality import check_record
 from lamplighter_protocols.readings import ReadingsRecord
 from lamplighter_protocols.records import (
     BadRecord,
@@ -148,9 +148,7 @@ def _refuse_record(
     refuse_part(group, agent, reason, record.model_dump(mode="json"), error, record.device)
 
 
-def refuse_part(
-    group: Group, agent: str, reason: str, part: Any, error: WireError, device: str = ""
-) -> None:
+def refuse_part(group: Group, agent: str, reason: str, part: Any, error: WireError, device: str = "") -> None:
     """Put one record of a batch into quarantine as JSON."""
     if not device and isinstance(part, dict):
         device = str(part.get("device", ""))[:64]

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lamplighter_protocols.field.senml import to_readings
-from lamplighter_protocols.quality import check_record
-
 from lamplighter_hub.ingest.batches import OwnerProfile, impossible_time
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.series.store import Samples, TimeSeries
+from lamplighter_protocols.field.senml import to_readings
+from lamplighter_protocols.quality import check_record
 from lamplighter_protocols.readings import Reading, columnar
 from lamplighter_protocols.topics import Channel
 

@@ -61,6 +61,9 @@ class Directory(Protocol):
     def heard(self, agents: dict[str, int]) -> None:
         """Note when agents were last heard."""
 
+    def settle(self) -> None:
+        """Make durable what was told."""
+
     def results(self, results: list[tuple[str, ResultRecord, int]]) -> None:
         """Book command results."""
 
@@ -151,6 +154,8 @@ class Pipeline:
             self._directory.told(agent, said, at)
         self._directory.births(births)
         self._directory.heard(group.heard)
+        if any(isinstance(said, Presence) for _, said, _ in group.said):
+            self._directory.settle()
 
     def _check(self, group: Group, message: Message) -> None:
         address = parse(message.topic)

@@ -1,0 +1,272 @@
+"""Wiring: what `lamplighter up` starts, in which order, and how it ends.
+
+registry, series -> broker -> uplink -> ingest thread -> HTTP -> demo        (and back in the opposite order)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from lamplighter_hub import console
+from lamplighter_hub.api import create_app
+from lamplighter_hub.assembly import Link, assemble, now_ms, prepare
+from lamplighter_hub.broker.callout import ConnectRequest
+from lamplighter_hub.broker.configuration import HUB_USER, NatsOptions
+from lamplighter_hub.broker.nats import NatsServer
+from lamplighter_hub.broker.side import EmbeddedSide, MosquittoSide
+from lamplighter_hub.demo import Demo
+from lamplighter_hub.http_server import HttpServer, listen
+from lamplighter_hub.ingest.announce import announcer
+from lamplighter_hub.ingest.directory import ServicesDirectory, birth_asker
+from lamplighter_hub.ingest.foreign import known_in
+from lamplighter_hub.ingest.pipeline import Pipeline
+from lamplighter_hub.services import Services
+from lamplighter_hub.settings import Settings
+from lamplighter_hub.uplink.session import Session
+from lamplighter_protocols.errors import LamplighterError
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 1.0
+LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+def run(settings: Settings) -> int:
+    """Run the hub until it is told to end; return the exit code. A mistake of the user is one line."""
+    logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+    for noisy in ("nats", "httpx", "uvicorn", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        asyncio.run(_serve(settings.model_copy(update={"data": prepare(settings.data)})))
+    except LamplighterError as error:
+        print(f"lamplighter: {error}", file=sys.stderr)  # noqa: T201 - for whoever started it
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stop = _stop_signal()
+    async with contextlib.AsyncExitStack() as running:
+        listener = running.enter_context(contextlib.closing(listen(settings.host, settings.port)))
+        url = _public_url(settings, listener)
+        link = Link()
+        side = MosquittoSide(settings.mosquitto_dir) if settings.mqtt_url else EmbeddedSide()
+        services = running.enter_context(_services(settings, side, link))
+        broker = running.enter_context(_broker(settings, services, side))
+        session = running.enter_context(_uplink(settings, services, broker, link))
+        running.enter_context(_ingest(services, session))
+        app = create_app(services)
+        console.mount(app, services)
+        await running.enter_async_context(_ticking(services, session))
+        await running.enter_async_context(_http(app, listener))
+        services.access.local_access(settings.data, url)
+        _greet(services, url, session.where)
+        await running.enter_async_context(_demo(settings, services, url))
+        await stop.wait()
+        log.info("ending")
+
+
+def _stop_signal() -> asyncio.Event:
+    """Return an event that Ctrl-C or SIGTERM sets; a second one ends at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def first(number: signal.Signals) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, first, number)
+    return stop
+
+
+@contextlib.contextmanager
+def _services(settings: Settings, side: EmbeddedSide | MosquittoSide, link: Link) -> Iterator[Services]:
+    services = assemble(settings, side, link)
+    try:
+        yield services
+    finally:
+        services.presence.flush()
+        services.refusals.flush()
+        services.series.close()
+        services.registry.close()
+
+
+@contextlib.contextmanager
+def _broker(settings: Settings, services: Services, side: EmbeddedSide | MosquittoSide) -> Iterator[NatsServer | None]:
+    """Start the embedded broker, unless another one is named."""
+    if not isinstance(side, EmbeddedSide):
+        side.entries = services.enrolment.broker_entries
+        side.identities_changed()
+        yield None
+        return
+
+    def decide(request: ConnectRequest) -> str | None:
+        return services.enrolment.authenticate(request.username, request.password, request.client_id)
+
+    def refused(request: ConnectRequest, reason: str) -> None:
+        services.refusals.record(request.username, reason, f"MQTT from {request.host}, client id {request.client_id!r}")
+
+    options = NatsOptions(settings.data / "broker", settings.host, settings.mqtt_port)
+    server = NatsServer(options, decide, refused)
+    server.start()
+    side.server = server
+    services.facts["broker"] = lambda: _broker_facts(server)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _broker_facts(server: NatsServer) -> dict[str, Any]:
+    return {
+        "kind": "nats-server",
+        "version": server.version,
+        "pid": server.pid,
+        "url": server.url,
+        "trouble": server.trouble,
+        "restarts": server.restarts,
+        "connects_allowed": server.tally.allowed,
+        "connects_refused": server.tally.refused,
+    }
+
+
+@contextlib.contextmanager
+def _uplink(settings: Settings, services: Services, broker: NatsServer | None, link: Link) -> Iterator[Session]:
+    """Open the hub's MQTT session and let the services speak through it."""
+    if broker is None:
+        session = Session(settings.mqtt_url, HUB_USER)
+        services.facts["broker"] = lambda: {"kind": "external", "url": session.where, "trouble": session.trouble}
+    else:
+        session = Session(broker.url, HUB_USER, broker.username, broker.password)
+    link.session, link.embedded = session, broker is not None
+    services.facts["uplink"] = lambda: _uplink_facts(session)
+    session.start()
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def _uplink_facts(session: Session) -> dict[str, Any]:
+    return {
+        "connected": session.connected.is_set(),
+        "trouble": session.trouble,
+        "queued": session.queued,
+        "queued_bytes": session.queued_bytes,
+        **vars(session.counters),
+    }
+
+
+@contextlib.contextmanager
+def _ingest(services: Services, session: Session) -> Iterator[Pipeline]:
+    """Run the ingest thread. It ends after the group in hand, before the session is closed."""
+    pipeline = Pipeline(
+        session,
+        services.series,
+        services.ledger,
+        ServicesDirectory(services, birth_asker(services.keys, session.publish, now_ms)),
+        services.devices.owner_profile,
+        known_in(services.series),
+        now_ms,
+        announcer(services.live),
+    )
+    services.facts["ingest"] = lambda: dict(pipeline.counts)
+    services.facts["series"] = lambda: services.series.counts()._asdict()
+    services.facts["ledger"] = services.ledger.totals
+    stop = threading.Event()
+    thread = threading.Thread(target=pipeline.run, args=(stop,), name="ingest", daemon=True)
+    thread.start()
+    try:
+        yield pipeline
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextlib.asynccontextmanager
+async def _ticking(services: Services, session: Session) -> AsyncIterator[None]:
+    """Each second: who fell silent, what expired, what must be said again."""
+
+    async def tick() -> None:
+        while True:
+            try:
+                await asyncio.to_thread(_tick, services, session)
+            except Exception:  # supervision: a store that fails for a moment must not end the clock
+                log.exception("a tick failed; the next one tries again")
+            await asyncio.sleep(TICK_S)
+
+    task = asyncio.create_task(tick(), name="tick")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _tick(services: Services, session: Session) -> None:
+    now = now_ms()
+    services.presence.sweep(now, listening=session.connected.is_set())
+    services.commands.tick(now)
+    services.configuration.tick(now)
+    services.refusals.flush()
+    services.live.publish("tick", {"t": now, **services.presence.summary(), **services.facts["ingest"]()})
+
+
+@contextlib.asynccontextmanager
+async def _http(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
+    server = HttpServer(app)
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    try:
+        yield
+    finally:
+        server.stop()
+        await task
+
+
+@contextlib.asynccontextmanager
+async def _demo(settings: Settings, services: Services, url: str) -> AsyncIterator[None]:
+    if not settings.demo:
+        yield
+        return
+
+    def code(agent: str) -> str:
+        return services.enrolment.new_code("demo", agent=agent)[1]
+
+    demo = Demo(settings.data / "street", url, code)
+    try:
+        await demo.start()
+        yield
+    finally:
+        await demo.stop()
+
+
+def _public_url(settings: Settings, listener: socket.socket) -> str:
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - to connect to
+    return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _greet(services: Services, url: str, broker: str) -> None:
+    """Say what listens where, and how the first administrator gets in."""
+    print(f"Lamplighter {version('lamplighter-hub')} keeps its data in {services.settings.data}")  # noqa: T201
+    print(f"  console and API  {url}")  # noqa: T201
+    print(f"  MQTT broker      {broker}")  # noqa: T201
+    link = services.access.first_link(url)
+    if link:
+        print(f"  Open this once to sign in as administrator (valid for an hour):\n\n    {link}\n", flush=True)  # noqa: T201
+    else:
+        print("  `lamplighter sign-in-link` makes a new link into the console", flush=True)  # noqa: T201

@@ -1,0 +1,108 @@
+"""Joins the hub's parts: what each is made of, and who hears of whom. Nothing here runs yet."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+
+from lamplighter_hub.access.service import AccessService
+from lamplighter_hub.commands.service import CommandService
+from lamplighter_hub.configuration.service import ConfigurationService
+from lamplighter_hub.devices.service import DeviceService
+from lamplighter_hub.enrolment.refusals import Refusals
+from lamplighter_hub.enrolment.service import Broker, EnrolmentService
+from lamplighter_hub.keys import HubKeys
+from lamplighter_hub.ledger.ledger import Ledger
+from lamplighter_hub.live import Broadcast
+from lamplighter_hub.presence.service import PresenceService
+from lamplighter_hub.registry.database import Database, sqlite_url
+from lamplighter_hub.series.duckdb import open_duckdb
+from lamplighter_hub.services import Services
+from lamplighter_hub.settings import Settings
+from lamplighter_hub.uplink.session import Session
+from lamplighter_protocols.errors import LamplighterError
+from lamplighter_protocols.profile import load_profiles
+
+
+class Link:
+    """The way down to the agents. Before the broker is there what is said is lost; everything down is repeated."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.embedded = False
+
+    def url(self, host: str) -> str:
+        """Return the broker's address for agents that know the hub as `host`; an external broker has its own."""
+        if self.session is None:
+            return ""
+        where = urlsplit(self.session.where)
+        name = f"[{host}]" if ":" in host else host
+        return f"{where.scheme}://{name}:{where.port}" if self.embedded else self.session.where
+
+    def __call__(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 0; never blocks."""
+        if self.session is not None:
+            self.session.publish(topic, payload)
+
+
+class BadDataFolder(LamplighterError):
+    """The data folder cannot be used; the text says why."""
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def prepare(folder: Path) -> Path:
+    """Make the data folder, for its owner only, and return it. Raises BadDataFolder."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadDataFolder(f"--data {folder}: {error.strerror}") from None
+    return folder.resolve()
+
+
+def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
+    """Open the stores and join the services. `link` may be used before the broker is there."""
+    data = settings.data
+    profiles = load_profiles(*settings.profiles)
+    registry = Database(settings.registry_url or sqlite_url(data))
+    registry.create()
+    keys = HubKeys(data)
+    keys.load()
+    series = open_duckdb(data)
+    live = Broadcast()
+    refusals = Refusals(registry, now_ms)
+    refusals.load()
+    enrolment = EnrolmentService(registry, now_ms, refusals, broker)
+    presence = PresenceService(registry, now_ms, live)
+    devices = DeviceService(registry, profiles, enrolment, presence, refusals, live)
+    services = Services(
+        settings=settings,
+        clock=now_ms,
+        profiles=profiles,
+        registry=registry,
+        series=series,
+        ledger=Ledger(series.marks()),
+        live=live,
+        keys=keys,
+        access=AccessService(registry, now_ms, refusals),
+        enrolment=enrolment,
+        devices=devices,
+        presence=presence,
+        configuration=ConfigurationService(registry, now_ms, devices, presence, keys, link, live),
+        commands=CommandService(registry, now_ms, devices, presence, keys, link, live),
+        refusals=refusals,
+        metrics=CollectorRegistry(),
+        mqtt_url=link.url,
+    )
+    enrolment.watch(presence)
+    devices.listen(services.configuration.born)
+    devices.listen(services.commands.born)
+    for part in (enrolment, presence, devices, services.configuration, services.commands):
+        part.load()
+    return services
