@@ -3,7 +3,7 @@
 >>> agent_id("kiosk-3")
 'kiosk-3'
 >>> new_ulid(1795476672123, bytes(10))
-'01M80T5JNV0000000000000000'
+'01M85BZKKV0000000000000000'
 """
 
 from __future__ import annotations
