@@ -33,6 +33,8 @@ from lamplighter_protocols.errors import BadTopic
 QUESTIONS: Final = "$SYS.REQ.USER.AUTH"
 RETAINED: Final = "$MQTT_rmsgs"
 REQUEST_TIMEOUT_S: Final = 5.0
+PING_EVERY_S = 10
+"""Three pings without an answer, and the server counts as dead."""
 PENDING_QUESTIONS: Final = 65_536
 
 _HEADER: Final = {"typ": "JWT", "alg": "ed25519-nkey"}
@@ -100,7 +102,8 @@ class Callout:
     async def close(self) -> None:
         """End the connections."""
         for connection in (self._questions, self._keeper, self._system):
-            await connection.close()
+            if connection.is_connected:
+                await connection.close()
 
     async def kick(self, agent: str) -> bool:
         """Disconnect an agent; false when none of that name was let in, or it has gone already."""
@@ -128,7 +131,7 @@ class Callout:
             name=user,
             allow_reconnect=False,
             connect_timeout=5,
-            ping_interval=10,
+            ping_interval=PING_EVERY_S,
             max_outstanding_pings=3,
             closed_cb=self._on_closed,
             error_cb=_on_error,

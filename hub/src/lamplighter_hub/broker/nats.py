@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import logging
+import re
 import socket
 import subprocess
 import threading
@@ -127,24 +128,33 @@ class NatsServer:
         self._loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE_S
         while not self._stop.is_set():
-            try:
-                async with self._serving(program) as callout:
-                    self._settle()
-                    pause = FIRST_PAUSE_S
-                    await _either(self._stop, callout.lost)
-                self._note("nats-server ended")
-            except (BrokerFailed, ConnectionError) as error:
-                self._note(str(error))
-                if not self._settled.is_set():
-                    self._failure = BrokerFailed(str(error))
-                    self._settled.set()
-                    return
+            served = await self._live(program)
+            if not self._settled.is_set():
+                self._failure = BrokerFailed(self.trouble)
+                self._settled.set()
+                return
+            pause = FIRST_PAUSE_S if served else min(pause * 2, LONGEST_PAUSE_S)
             if not self._stop.is_set():
                 self.restarts += 1
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), pause)
-                pause = min(pause * 2, LONGEST_PAUSE_S)
         self.trouble = "stopped"
+
+    async def _live(self, program: Program) -> bool:
+        """One life of the server. Returns whether it ever served; `trouble` says why it ended."""
+        served = False
+        try:
+            async with self._serving(program) as callout:
+                served = True
+                self._settle()
+                await _either(self._stop, callout.lost)
+            self._note("nats-server ended")
+        except (BrokerFailed, ConnectionError) as error:
+            self._note(str(error))
+        except Exception as error:  # noqa: BLE001 - the broker's supervision point: a defect here must not end the broker
+            _log.warning("broker: a defect ended the watch over nats-server", exc_info=True)
+            self._note(f"{type(error).__name__} while watching nats-server")
+        return served
 
     @contextlib.asynccontextmanager
     async def _serving(self, program: Program) -> AsyncIterator[Callout]:
@@ -161,7 +171,8 @@ class NatsServer:
         finally:
             self.ready.clear()
             self._callout = None
-            _end(process)
+            # One that hangs would not hear a polite word, and what it has confirmed survives kill -9.
+            _end(process, politely=self._stop.is_set())
             await callout.close()
 
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
@@ -207,7 +218,7 @@ class NatsServer:
         self._settled.set()
 
     def _note(self, trouble: str) -> None:
-        if trouble != self.trouble and not self._stop.is_set():
+        if trouble != self.trouble and self._settled.is_set() and not self._stop.is_set():
             _log.warning("broker: %s", trouble)
         self.trouble = trouble
 
@@ -235,13 +246,13 @@ async def _free_port(host: str, port: int) -> int:
         await asyncio.sleep(LOOK_EVERY_S)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _end(process: subprocess.Popen[bytes], *, politely: bool) -> None:
+    if politely:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_WITHIN_S)
+    process.kill()
+    process.wait()
 
 
 def _last_words(folder: Path) -> str:
@@ -250,4 +261,4 @@ def _last_words(folder: Path) -> str:
     for name in ("nats-server.log", "nats-server.err"):
         with contextlib.suppress(OSError):
             lines += (folder / name).read_text("utf-8", "replace").splitlines()[-1:]
-    return lines[-1][-300:] if lines else "it said nothing"
+    return re.sub(r"^\[\d+\] \S+ \S+ ", "", lines[-1])[-300:] if lines else "it said nothing"
