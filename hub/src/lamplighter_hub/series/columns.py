@@ -62,8 +62,8 @@ def pack(samples: Sequence[Samples], number_of: Callable[[str, str], int]) -> Po
 
     A number that is not finite becomes no value with the quality sensor_fault. Raises Unstorable.
     """
-    sizes = [len(column.times) for column in samples]
     try:
+        sizes = [_size(column) for column in samples]
         points = _columns(samples, sizes, number_of)
     except (OverflowError, TypeError, ValueError) as error:
         raise Unstorable(f"samples that are no samples: {error}") from None
@@ -74,13 +74,18 @@ def pack(samples: Sequence[Samples], number_of: Callable[[str, str], int]) -> Po
     return points if there.all() else points.where(there)
 
 
+def _size(column: Samples) -> int:
+    size = len(column.times)
+    if len(column.values) != size or (column.qualities is not None and len(column.qualities) != size):
+        raise ValueError(f"{column.device} {column.metric}: times, values and qualities differ in number")
+    return size
+
+
 def _columns(samples: Sequence[Samples], sizes: list[int], number_of: Callable[[str, str], int]) -> Points:
     total = sum(sizes)
     numbers = np.fromiter((number_of(column.device, column.metric) for column in samples), np.int32, len(samples))
     t = np.fromiter(chain.from_iterable(column.times for column in samples), np.int64, total)
     values: list[Value | None] = list(chain.from_iterable(column.values for column in samples))
-    if len(values) != total:
-        raise ValueError(f"{len(values)} values for {total} times")
     quality = _qualities(samples, sizes)
     number, truth, text, claimed = _typed(values)
     lost = claimed & ~np.isfinite(number)
