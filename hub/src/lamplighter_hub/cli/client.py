@@ -41,8 +41,9 @@ class Problem(Failed):
         self.code = str(body.get("type", "")).rpartition(":")[2]
         self.fields = [error for error in body.get("errors") or () if isinstance(error, dict)]
         text = str(body.get("detail") or body.get("title") or f"the hub answered with status {status}")
-        named = "; ".join(f"{error.get('field', '?')}: {error.get('detail', '?')}" for error in self.fields)
-        super().__init__(f"{text} ({named})" if named and named not in text else text, _NEXT.get(status, ""))
+        named = "; ".join(f"{error.get('field')}: {error.get('detail')}" for error in self.fields)
+        told = all(str(error.get("detail")) in text for error in self.fields)
+        super().__init__(text if told else f"{text} ({named})", _NEXT.get(status, ""))
 
 
 _NEXT: Final = {

@@ -158,13 +158,22 @@ def status(at: Session) -> None:
     at.show.facts(flat, [Column(name.replace("_", " "), name) for name in flat])
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested facts as one level of lines, times as times."""
+def _flat(value: dict[str, Any]) -> dict[str, str]:
+    """Return the parts of a status as one line each: `online 3, offline 1`."""
     lines: dict[str, str] = {}
     for name, part in value.items():
-        if isinstance(part, dict):
-            lines |= _flat(part, f"{prefix}{name} ")
+        if name == "parts" and isinstance(part, dict):
+            lines |= _flat(part)
+        elif isinstance(part, dict):
+            told = (
+                f"{key.replace('_', ' ')} {_told(key, one)}" for key, one in part.items() if one not in (0, "", None)
+            )
+            lines[name] = ", ".join(told) or "none"
         else:
-            is_time = name.endswith(("_at", "since")) and isinstance(part, int)
-            lines[prefix + name] = clock(part) if is_time else plain(part)
+            lines[name] = _told(name, part)
     return lines
+
+
+def _told(name: str, value: Any) -> str:
+    is_time = isinstance(value, int) and (name == "now" or name.endswith(("_at", "since")))
+    return clock(value) if is_time else plain(value)
