@@ -1,0 +1,154 @@
+"""Overview: is the city fine? Health, rates, delivery, latest events, who was refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.responses import HTMLResponse
+
+from lamplighter_hub.console.page import GuestPage, Page
+from lamplighter_hub.console.rates import Rates
+from lamplighter_hub.console.shown import ShownEvent, shown_events
+from lamplighter_hub.errors import NotFound
+from lamplighter_hub.ledger.ledger import Row
+from lamplighter_hub.series.access import answering
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME
+from lamplighter_protocols.profile import Profile
+
+router = APIRouter(include_in_schema=False)
+
+EVENTS: Final = 8
+REFUSED: Final = 5
+AGENTS: Final = 5
+
+
+@dataclass(frozen=True)
+class Health:
+    """Numbers of devices by state."""
+
+    counts: list[tuple[str, int]]
+
+    @property
+    def total(self) -> int:
+        """All devices."""
+        return sum(count for _, count in self.counts)
+
+
+@dataclass(frozen=True)
+class Account:
+    """One stream of an agent that is not simply `sent = stored`."""
+
+    agent: str
+    stream: str
+    sent: int
+    stored: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The ledger over all agents. `sent = stored + quarantined + dropped + missing`."""
+
+    sent: int
+    stored: int
+    quarantined: int
+    dropped: int
+    missing: int
+    agents: list[Account]
+
+
+@router.get("/")
+def overview(page: GuestPage) -> HTMLResponse:
+    """Show the whole page."""
+    return page.render(
+        "overview.html",
+        health=_health(page),
+        delivery=_delivery(page),
+        events=_events(page),
+        refused=_refused(page),
+        base_url=page.base_url,
+    )
+
+
+@router.get("/overview/health")
+def health(page: GuestPage) -> HTMLResponse:
+    """Show the tiles."""
+    return page.render("overview/_health.html", health=_health(page))
+
+
+@router.get("/overview/rates")
+def rates(page: GuestPage) -> list[tuple[int, float]]:
+    """Return the readings per second of the last minutes, as the chart wants them: (time in ms, rate)."""
+    kept: Rates = page.request.app.state.rates
+    return kept.rows()
+
+
+@router.get("/overview/delivery")
+def delivery(page: GuestPage) -> HTMLResponse:
+    """Show what the ledger says."""
+    return page.render("overview/_delivery.html", delivery=_delivery(page))
+
+
+@router.get("/overview/events")
+def events(page: GuestPage) -> HTMLResponse:
+    """Show the latest events."""
+    return page.render("overview/_events.html", events=_events(page))
+
+
+@router.get("/overview/refused")
+def refused(page: GuestPage) -> HTMLResponse:
+    """Show who was refused and what was set aside."""
+    return page.render("overview/_refused.html", refused=_refused(page))
+
+
+def _health(page: Page) -> Health:
+    return Health(list(page.hub.devices.counts().items()))
+
+
+def _delivery(page: Page) -> Delivery:
+    rows = page.hub.ledger.rows()
+    odd = [row for row in rows if row.missing or row.quarantined or row.dropped]
+    return Delivery(
+        sent=sum(row.highest for row in rows),
+        stored=sum(row.stored for row in rows),
+        quarantined=sum(row.quarantined for row in rows),
+        dropped=sum(row.dropped for row in rows),
+        missing=sum(_missing(row) for row in rows),
+        agents=[_account(row) for row in sorted(odd, key=_missing, reverse=True)[:AGENTS]],
+    )
+
+
+def _missing(row: Row) -> int:
+    return sum(last - first + 1 for first, last in row.missing)
+
+
+def _account(row: Row) -> Account:
+    return Account(row.agent, row.stream, row.highest, row.stored, _missing(row))
+
+
+def _events(page: Page) -> list[ShownEvent]:
+    with answering():
+        found, _ = page.hub.series.events(None, None, BEGINNING, END_OF_TIME, limit=EVENTS)
+    profiles = {event.device: _profile(page, event.device) for event in found}
+    return shown_events(profiles, page.language, found)
+
+
+def _profile(page: Page, device: str) -> Profile | None:
+    try:
+        return page.hub.devices.profile(device)
+    except NotFound:
+        return None
+
+
+def _refused(page: Page) -> dict[str, Any]:
+    connections = page.hub.refusals.rows()
+    with answering():
+        quarantined, _ = page.hub.series.quarantine(None, None, limit=REFUSED)
+    return {
+        "connections": connections[:REFUSED],
+        "total": sum(entry.count for entry in connections),
+        "quarantined": quarantined,
+        "quarantine_total": page.hub.series.counts().quarantined,
+    }
