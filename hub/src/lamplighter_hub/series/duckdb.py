@@ -96,7 +96,7 @@ class DuckDbSeries:
         self._sizes = _Sizes()
 
     def open(self) -> None:
-        """Open the file, bring its marks into order, and learn what it holds."""
+        """Open the file and learn what it holds."""
         try:
             self._database = duckdb.connect(str(self._path), config=_config(self._path, self._limits))
             self._learn(self._database)
@@ -264,18 +264,20 @@ class DuckDbSeries:
     # inside
 
     def _learn(self, db: Cursor) -> None:
+        """Learn what the file holds. A file that is in order is not written to: the disk may be full."""
         db.execute("BEGIN")
         db.execute(queries.SCHEMA)
         facts = dict(db.execute("SELECT name, value FROM meta").fetchall())
-        if facts.setdefault("schema", queries.VERSION) != queries.VERSION:
+        for name, value in {"schema": queries.VERSION, "commits": 0, "quarantine_evicted": 0}.items():
+            if name not in facts:
+                db.execute("INSERT INTO meta VALUES ($name, $value)", {"name": name, "value": value})
+        db.execute("COMMIT")
+        if facts.get("schema", queries.VERSION) != queries.VERSION:
             raise StoreUnavailable(f"{self._path} was written by another version of Lamplighter; use that version")
-        for name in {"schema", "commits", "quarantine_evicted"} - _stored(db):
-            db.execute("INSERT INTO meta VALUES ($name, $value)", {"name": name, "value": facts.get(name, 0)})
         self._names = Dictionary(db.execute("SELECT id, device, metric FROM series").fetchall())
         self._newest = Newest()
         self._sizes = _Sizes(*db.execute(queries.COUNTS).fetchall()[0])
-        self._sizes.marks = _join_marks(db)
-        db.execute("COMMIT")
+        self._sizes.loose_marks = self._sizes.marks - db.execute(queries.COUNT_JOINED).fetchall()[0][0]
 
     def _write(self, db: Cursor, commit: Commit, points: Points, number: int) -> None:
         _append(db, "series", relation(self._names.staged, ("id", "device", "metric")))
@@ -336,15 +338,13 @@ class DuckDbSeries:
     def _tidy(self) -> None:
         """Keep quarantine and marks small. What fails here is tried again after a later commit."""
         sizes, limits = self._sizes, self._limits
-        crowded = sizes.quarantined > limits.quarantine_rows or sizes.quarantined_bytes > limits.quarantine_bytes
-        loose = sizes.loose_marks > max(limits.loose_marks, (sizes.marks - sizes.loose_marks) // 2)
         try:
-            if crowded:
+            if sizes.quarantined > limits.quarantine_rows or sizes.quarantined_bytes > limits.quarantine_bytes:
                 self._evict()
-            if loose:
-                sizes.loose_marks = 0
+            if sizes.loose_marks > max(limits.loose_marks, (sizes.marks - sizes.loose_marks) // 2):
                 with self._transaction() as db:
                     sizes.marks = _join_marks(db)
+                sizes.loose_marks = 0
         except duckdb.Error as error:
             log.warning("%s could not be tidied up: %s", self._path.name, _line(error))
 
@@ -448,15 +448,13 @@ def _config(path: Path, limits: Limits) -> dict[str, str | bool | int | float | 
 def _unavailable(path: Path, error: duckdb.Error) -> StoreUnavailable:
     if "lock" in str(error).lower():
         return StoreUnavailable(f"{path} is used by another hub; stop it, or choose another folder with --data")
+    if "no space left" in str(error).lower():
+        return StoreUnavailable(f"{path} cannot be opened: the disk is full; make room")
     return StoreUnavailable(f"{path} cannot be opened: {_line(error)}; restore a backup, or move the file away")
 
 
 def _line(error: duckdb.Error) -> str:
     return str(error).splitlines()[0][:300]
-
-
-def _stored(db: Cursor) -> set[str]:
-    return {name for (name,) in db.execute("SELECT name FROM meta").fetchall()}
 
 
 def _join_marks(db: Cursor) -> int:

@@ -80,6 +80,7 @@ GROUP BY agent, outbox, stream, island
 ORDER BY agent, outbox, stream, first
 """
 
+COUNT_JOINED: Final = f"SELECT count(*) FROM ({JOINED_MARKS})"  # noqa: S608
 COUNTS: Final = """
 SELECT (SELECT count(*) FROM points), (SELECT count(*) FROM events), (SELECT coalesce(max(n), 0) FROM events),
        (SELECT count(*) FROM marks), (SELECT count(*) FROM quarantine), (SELECT coalesce(sum(size), 0) FROM quarantine),
