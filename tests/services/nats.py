@@ -34,10 +34,12 @@ class Embedded:
 
 
 @contextlib.contextmanager
-def nats_server(folder: Path, decide: Decide = knows_everybody, port: int = 0) -> Iterator[Embedded]:
+def nats_server(
+    folder: Path, decide: Decide = knows_everybody, port: int = 0, redeliver_after_s: int = 1
+) -> Iterator[Embedded]:
     """Start the embedded broker; `port` 0 takes a free one."""
     refused: list[tuple[ConnectRequest, str]] = []
-    options = NatsOptions(folder, mqtt_port=port)
+    options = NatsOptions(folder, mqtt_port=port, redeliver_after_s=redeliver_after_s)
     embedded = Embedded(NatsServer(options, decide, lambda request, why: refused.append((request, why))), refused)
     embedded.server.start()
     try:

@@ -52,6 +52,9 @@ class NatsOptions:
     max_connections: int = 20_000
     max_store: int = 2048 * _MIB
     """What QoS 1 messages may occupy while the hub is away; beyond it they are not confirmed."""
+    redeliver_after_s: int = 10
+    """When a QoS 1 message that the hub did not acknowledge is given again. This server does so after a time and not
+    at a reconnect: shorter is sooner after a crash, longer is fewer repetitions when the hub is behind."""
     max_retained: int = 16 * _MIB
     """Agents may retain what they like, nothing depends on it, the oldest goes."""
 
@@ -93,7 +96,7 @@ def _document(options: NatsOptions, secret: Secrets, mqtt_port: int) -> dict[str
             "host": options.host,
             "port": mqtt_port,
             "max_ack_pending": MAX_UNACKNOWLEDGED,
-            "ack_wait": "60s",
+            "ack_wait": f"{options.redeliver_after_s}s",
             "reject_qos2_publish": True,
             "authorization": {"timeout": AUTHORIZATION_TIMEOUT_S},
         },

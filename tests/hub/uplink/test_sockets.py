@@ -1,0 +1,67 @@
+"""The buffered socket does what paho expects of a socket."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from lamplighter_hub.uplink.sockets import MAX_UNSENT, BufferedSocket
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[BufferedSocket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    buffered = BufferedSocket(ours)
+    yield buffered, theirs
+    buffered.close()
+    theirs.close()
+
+
+def test_small_reads_come_out_of_one_large_one(pair: tuple[BufferedSocket, socket.socket]) -> None:
+    ours, theirs = pair
+    with pytest.raises(BlockingIOError):
+        ours.recv(1)
+    theirs.sendall(b"abcdef")
+    assert (ours.recv(1), ours.recv(2), ours.pending()) == (b"a", b"bc", 3)
+    assert ours.recv(100) == b"def"
+    assert ours.pending() == 0
+    theirs.close()
+    assert ours.recv(1) == b""
+
+
+def test_nothing_is_sent_before_the_flush_and_all_of_it_then(pair: tuple[BufferedSocket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.setblocking(False)
+    assert ours.send(b"one") == 3
+    assert ours.send(bytearray(b"two")) == 3
+    with pytest.raises(BlockingIOError):
+        theirs.recv(10)
+    ours.flush()
+    assert theirs.recv(10) == b"onetwo"
+    assert ours.unsent == 0
+
+
+def test_a_peer_that_does_not_read_is_noticed(pair: tuple[BufferedSocket, socket.socket]) -> None:
+    ours, theirs = pair
+    sent = 0
+    with pytest.raises(BlockingIOError):  # noqa: PT012 - it takes some data until the buffers are full
+        while True:
+            sent += ours.send(b"x" * 65_536)
+            ours.flush()
+    assert MAX_UNSENT < ours.unsent < MAX_UNSENT + 2 * 65_536
+    received = 0
+    while received < sent:
+        received += len(theirs.recv(1_000_000))
+        ours.flush()
+    assert ours.unsent == 0
+
+
+def test_a_connection_that_is_gone_is_an_error_at_the_flush(pair: tuple[BufferedSocket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.close()
+    ours.send(b"late")
+    with pytest.raises(OSError):  # noqa: PT011 - broken pipe or reset, as the system likes
+        ours.flush()
