@@ -24,7 +24,7 @@ check: .venv/.dev ## formatting, lint, types, import rules, freshness of generat
 	$(BIN)/python tests/docs/generate.py --check
 
 bench: .venv/.dev ## measure, and print what was measured with the command that repeats it
-	@exec $(BIN)/python -m tests.bench
+	@PYTHONPATH=tests exec $(BIN)/python -m bench
 
 docs: .venv/.dev ## write the generated pages of docs/ again
 	$(BIN)/python tests/docs/generate.py
