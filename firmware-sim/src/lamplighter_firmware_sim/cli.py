@@ -186,7 +186,7 @@ def swarm(
     shares, phases = prepare(options, _note)
     summary = Swarm(shares, phases, _note, lambda: bool(asked)).run()
     _say(json.dumps(summary))
-    if summary["unconfirmed"]:
+    if summary["lost"] or summary["connected_s"] is None:
         raise typer.Exit(1)
 
 

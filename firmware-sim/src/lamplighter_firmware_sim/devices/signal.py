@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, NoReturn, Self
+from typing import Any, Final, NamedTuple, Self
 
 from lamplighter_firmware_sim.chance import draw, happens, wander
 from lamplighter_firmware_sim.devices.device import (
@@ -292,7 +292,7 @@ class SignalController:
             case "set_plan":
                 plan = args["plan"]
                 if type(plan) is not int or plan not in PLANS:
-                    self._refuse(name, f"no plan {plan}; there are {', '.join(map(str, PLANS))}")
+                    raise _refusal(name, f"no plan {plan}; there are {', '.join(map(str, PLANS))}")
                 return calm._leased(name, plan, lease_s)
             case "request_flash":
                 return calm._leased(name, FLASH, lease_s)
@@ -302,22 +302,19 @@ class SignalController:
             case "clear_alarms":
                 return replace(calm, lamp_faults=0), {"cleared": self.lamp_faults}
             case _:
-                self._refuse(name, f"no such command: {name}; lamps cannot be switched from afar")
+                raise _refusal(name, f"no such command: {name}; lamps cannot be switched from afar")
 
     def _leased(self, name: str, plan: int, lease_s: float | None) -> tuple[Self, dict[str, Any]]:
         longest = LONGEST_LEASE_S[name]
         seconds = float(self.settings["backup_time_s"]) if lease_s is None else lease_s
         if not self.settings["central_allowed"]:
-            self._refuse(name, "central control is not allowed here (central_allowed)")
+            raise _refusal(name, "central control is not allowed here (central_allowed)")
         if self.interval is Interval.FLASH and self.flash_reason not in ("startup", "automatic"):
-            self._refuse(name, f"in flash for {self.flash_reason}")
+            raise _refusal(name, f"in flash for {self.flash_reason}")
         if not 1 <= seconds <= longest:
-            self._refuse(name, f"a lease of {seconds:g} s; 1 to {longest:g} are allowed")
+            raise _refusal(name, f"a lease of {seconds:g} s; 1 to {longest:g} are allowed")
         leased = replace(self, lease=Lease(plan, round(seconds * 1000)))
         return leased, {"plan": plan, "lease_s": seconds, "begins": "after minimum green and clearance"}
-
-    def _refuse(self, name: str, reason: str) -> NoReturn:
-        raise Refused(reason, Event(0, "request_refused", {"command": name[:64], "reason": reason[:200]}))
 
     def configuration(self) -> dict[str, Value]:
         """See Device.configuration."""
@@ -327,3 +324,7 @@ class SignalController:
         """See Device.configure. Where central control is no longer allowed, a lease ends at once."""
         settings = known_changes(self.settings, changes)
         return replace(self, settings=settings, lease=self.lease if settings["central_allowed"] else None)
+
+
+def _refusal(name: str, reason: str) -> Refused:
+    return Refused(reason, Event(0, "request_refused", {"command": name[:64], "reason": reason[:200]}))

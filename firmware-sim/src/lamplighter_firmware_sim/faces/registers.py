@@ -133,8 +133,9 @@ def _fit(kind: str, number: float) -> int:
     if number != number:  # noqa: PLR0124 - NaN
         return 0
     bits = int(kind.removeprefix("u").removeprefix("int"))
-    low, high = (0, 2**bits - 1) if kind.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    return min(max(round(number), low), high)
+    span = 1 << bits
+    low = 0 if kind.startswith("u") else -span // 2
+    return min(max(round(number), low), low + span - 1)
 
 
 def _ordered(words: list[int], word_order: str) -> list[int]:

@@ -62,14 +62,10 @@ class SimulatedFace:
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
-            request = json.loads(line)
-            if not isinstance(request, dict):
-                raise Failed("not a JSON object on one line")
+            request = _request(line)
             return await _patiently(self._find(request.get("device")), request)
         except NotReady as error:
             return _error("retriable", str(error))
-        except json.JSONDecodeError as error:
-            return _error("fatal", f"not JSON: {error}")
         except Failed as error:
             return _error("fatal", str(error))
         except (Refused, KeyError, TypeError, ValueError) as error:
@@ -122,6 +118,16 @@ def _read(device: Installed, seen: int) -> dict[str, Any]:
         "events": [{"t": event.t, "name": event.name, "data": dict(event.data)} for event in events],
         "next": events[-1].number if events else seen,
     }
+
+
+def _request(line: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(line)
+    except ValueError as error:
+        raise Failed(f"not JSON: {error}") from None
+    if not isinstance(said, dict):
+        raise Failed("not a JSON object")
+    return said
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

@@ -9,7 +9,7 @@ from typing import Final
 
 from lamplighter_firmware_sim.errors import UsageError
 from lamplighter_firmware_sim.swarm import provision
-from lamplighter_firmware_sim.swarm.fleet import endpoint
+from lamplighter_firmware_sim.swarm.fleet import endpoint, raise_file_limit
 from lamplighter_firmware_sim.swarm.run import Phases, divide
 from lamplighter_firmware_sim.swarm.worker import Credential, Share
 from lamplighter_protocols.ids import agent_id
@@ -66,7 +66,9 @@ def prepare(options: Options, note: Callable[[str], None]) -> tuple[list[Share],
         drop_after_s=options.drop_all_after,
         back_after_s=options.back_after,
     )
-    return divide(whole, min(processes, options.agents)), phases
+    shares = divide(whole, min(processes, options.agents))
+    raise_file_limit(max(len(share.credentials) for share in shares))
+    return shares, phases
 
 
 def _check(options: Options) -> None:

@@ -35,6 +35,7 @@ class Phases:
 class Milestones:
     """When things were complete, in seconds: connecting from the start, coming back from the drop."""
 
+    most_connected: int = 0
     connected_s: float | None = None
     dropped_at_ms: int | None = None
     back_connected_s: float | None = None
@@ -175,6 +176,7 @@ class Swarm:
         for pipe in wait([pipe for pipe in self._pipes if not self._is_done(pipe)], LOOK_EVERY_S):
             if isinstance(pipe, Connection):
                 self._receive(pipe)
+        self._milestones.most_connected = max(self._milestones.most_connected, self._total().connected)
         now = time.monotonic()
         if now - self._last_line[0] >= 1.0:
             self._say(now)

@@ -14,7 +14,7 @@ from typing import Final
 
 from lamplighter_firmware_sim.swarm.agent import Shared, SwarmAgent
 from lamplighter_firmware_sim.swarm.figures import Figures
-from lamplighter_firmware_sim.swarm.fleet import Endpoint, Fleet, Pace, dice, raise_file_limit
+from lamplighter_firmware_sim.swarm.fleet import Endpoint, Fleet, Pace, dice
 from lamplighter_firmware_sim.swarm.words import load_of
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.profile import load_profiles
@@ -80,7 +80,6 @@ def work(pipe: Connection, share: Share) -> None:
     """Run in the child process until told to leave, or until the parent is gone."""
     # Ctrl-C reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise_file_limit(len(share.credentials))
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         asyncio.run(_Worker(pipe, share).run())
 
