@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from services.ports import free_port
 from services.process import Child, Children
 from services.wait import eventually
@@ -39,7 +40,7 @@ class Hub:
 
     def start(self) -> Hub:
         """Start it and wait until it is ready."""
-        argv = [BIN / "lamplighter", "up", "--data", self.data, "--port", str(self.port)]
+        argv: list[str | Path] = [BIN / "lamplighter", "up", "--data", self.data, "--port", str(self.port)]
         argv += ["--mqtt-port", str(self.mqtt_port), *self.options]
         self.child = self.children.start(argv)
         child = self.child
@@ -82,6 +83,10 @@ class Hub:
         )
         found: dict[str, Any] = answer.json() if answer.is_success else {}
         return found
+
+    def latest(self, device: str) -> dict[str, Any]:
+        """Return the newest value of each metric of a device."""
+        return {item["metric"]: item["value"] for item in self.get(f"devices/{device}/latest")["items"]}
 
     def cli(self, *arguments: str) -> str:
         """Run `lamplighter` as an operator on this machine would; return what it prints."""
