@@ -15,18 +15,19 @@ import logging
 import random
 import select
 import socket
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from lamplighter_hub.uplink.address import BrokerAddress, parse_url
+from lamplighter_hub.uplink.address import BadBrokerUrl, BrokerAddress, parse_url
 from lamplighter_hub.uplink.inbox import Budget, Inbox, Message
 from lamplighter_hub.uplink.sockets import BufferedSocket
 from lamplighter_protocols import topics
@@ -72,12 +73,18 @@ class Counters:
 
 
 class _Client(paho.Client):
-    """paho on a buffered socket. `buffered` is the connection's socket, once there is one."""
+    """paho on a buffered socket of ours. `buffered` is the connection's socket, once there is one."""
 
+    address: BrokerAddress
+    tls: ssl.SSLContext | None
     buffered: BufferedSocket
 
     def _create_socket(self) -> Any:
-        self.buffered = BufferedSocket(cast(socket.socket, super()._create_socket()))
+        stream = socket.create_connection((self.address.host, self.address.port), CONNECT_TIMEOUT_S)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.tls is not None:
+            stream = self.tls.wrap_socket(stream, server_hostname=self.address.host)
+        self.buffered = BufferedSocket(stream)
         return self.buffered
 
 
@@ -396,8 +403,14 @@ def _client(address: BrokerAddress, client_id: str, username: str, password: str
     name = username or address.username
     if name:
         client.username_pw_set(name, password or address.password)
-    if address.tls:
-        client.tls_set(ca_certs=address.ca or None)
-    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.address = address
+    client.tls = _trust(address) if address.tls else None
     client.connect_async(address.host, address.port, KEEPALIVE_S)
     return client
+
+
+def _trust(address: BrokerAddress) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=address.ca or None)
+    except OSError as error:
+        raise BadBrokerUrl(f"mqtt-url: ca={address.ca} is not a file with certificates: {error.strerror}") from None
