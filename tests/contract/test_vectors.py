@@ -1,8 +1,8 @@
 """The wire contract as files: what must be understood, and what must be refused with which word about which field.
 
-Each file under v1/ says a topic and a payload: `payload` (sent as JSON), `text` or `base64` (sent as it stands). Valid ones
-say what is understood (`expect`), invalid ones the error's `code` and `field`. Files are frozen: what was once said on the
-wire must be understood for ever. A new file is added to FROZEN with `sha256sum`.
+Each file under v1/ says a topic and a payload: `payload` (sent as JSON), `text` or `base64` (sent as it stands). Valid
+ones say what is understood (`expect`), invalid ones the error's `code` and `field`. Files are frozen: what was once
+said on the wire must be understood for ever. A new file is added to FROZEN with `sha256sum`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ V1 = Path(__file__).parent / "v1"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KID = "contract-1"
 NOW_MS = 1_795_476_673_001
-SIGNED = {"command": Command, "cancel": Cancel, "fetch": Fetch, "configuration": Desired}
+SIGNED: dict[str, type[WireModel]] = {"command": Command, "cancel": Cancel, "fetch": Fetch, "configuration": Desired}
 PLAIN: dict[Channel, type[WireModel]] = {
     Channel.BIRTH: Birth,
     Channel.PRESENCE: Presence,
@@ -41,9 +41,8 @@ PLAIN: dict[Channel, type[WireModel]] = {
 
 
 def vectors(kind: str) -> list[Any]:
-    return [
-        pytest.param(json.loads(path.read_text("utf-8")), id=path.stem) for path in sorted((V1 / kind).glob("*.json"))
-    ]
+    paths = sorted((V1 / kind).glob("*.json"))
+    return [pytest.param(json.loads(path.read_text("utf-8")), id=path.stem) for path in paths]
 
 
 def raw(vector: dict[str, Any]) -> bytes:

@@ -70,9 +70,13 @@ def all_finite(value: Any) -> bool:
 
 
 def too_deep(value: Any, levels: int) -> bool:
-    """True when lists and objects are nested in more than `levels` levels."""
+    """True when lists and objects are nested in more than `levels` levels.
+
+    >>> too_deep({"a": [1]}, 2), too_deep({"a": [1]}, 1)
+    (False, True)
+    """
     layer = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         layer = [inner for outer in layer for inner in _children(outer)]
         if not layer:
             return False

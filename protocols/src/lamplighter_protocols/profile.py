@@ -326,10 +326,21 @@ def load_profiles(*folders: Path) -> dict[str, Profile]:
 
 
 def _load_folder(folder: Path) -> dict[str, Profile]:
+    if not folder.is_dir():
+        raise BadProfile("is not a folder; give one that holds profile files", str(folder))
     found: dict[str, Profile] = {}
     for path in sorted(folder.rglob("*.toml")):
-        profile = parse_profile(path.read_text(encoding="utf-8"), str(path))
+        profile = parse_profile(_text(path), str(path))
         if profile.id in found:
             raise BadProfile(f"profile {profile.id!r} is defined twice", str(path))
         found[profile.id] = profile
     return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise BadProfile("is not UTF-8", str(path)) from None
+    except OSError as error:
+        raise BadProfile(f"cannot be read: {error.strerror}", str(path)) from None

@@ -29,6 +29,7 @@ MAX_WORDS: Final = 125
 MAX_BITS: Final = 2_000
 """Coils or discrete inputs in one read request (function codes 1 and 2)."""
 _BIT_TABLES: Final = frozenset({"coil", "discrete"})
+_BEYOND: Final = 1e40
 _FORMATS: Final = {"float32": ">f", "float64": ">d"}
 
 
@@ -165,10 +166,9 @@ def encode_write(write: ModbusWrite, value: Value) -> list[int] | bool:
         raise BadField(f"{value!r} is not true or false", write.arg)
     if isinstance(value, bool | str):
         raise BadField(f"{value!r} is not a number", write.arg)
-    number = (value - write.offset) / write.scale
-    if not math.isfinite(number):
-        raise BadField(f"{value!r} is not a finite number", write.arg)
-    raw = _packed(write, number, value)
+    if not -_BEYOND < value < _BEYOND:  # neither NaN nor infinite, nor more than a float holds
+        raise BadField(f"{value!r:.40} does not fit a register of type {write.type}", write.arg)
+    raw = _packed(write, (value - write.offset) / write.scale, value)
     words = [int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2)]
     return words if write.word_order == "big" else words[::-1]
 
@@ -179,5 +179,5 @@ def _packed(write: ModbusWrite, number: float, value: float) -> bytes:
         if write.type in _FORMATS:
             return struct.pack(_FORMATS[write.type], number)
         return round(number).to_bytes(bits // 8, "big", signed=write.type[0] == "i")
-    except (OverflowError, struct.error):
+    except (OverflowError, ValueError, struct.error):
         raise BadField(f"{value!r} does not fit a register of type {write.type}", write.arg) from None

@@ -109,7 +109,7 @@ class LineCodec:
             if value is not None:
                 values[name] = value
             elif self._tail.event:
-                return BadField(f"{cell[:40]!r} is not a {kind}", name)
+                return BadField(f"{cell[:40]!r} is not {'an' if kind == 'integer' else 'a'} {kind}", name)
             else:
                 quality[name] = Quality.SENSOR_FAULT
         return Sample(t, values, quality, self._tail.event)
