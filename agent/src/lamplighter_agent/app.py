@@ -1,0 +1,224 @@
+"""The agent, put together: every object is made here, connected here, started and stopped here.
+
+Driver.read -> runner -> recorder -> outbox ==> link ==> broker
+Driver.command, configure <- runner <- commands, configuration <- control <== link <== broker
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from lamplighter_agent import registry
+from lamplighter_agent import settings as settings_
+from lamplighter_agent.clock import Clock
+from lamplighter_agent.commands import Commands, Target
+from lamplighter_agent.configuration import Configuration
+from lamplighter_agent.control import Control
+from lamplighter_agent.disk import Disk
+from lamplighter_agent.driver import Context, Driver, Event, Fatal
+from lamplighter_agent.errors import Mistake
+from lamplighter_agent.keys import TrustedKeys
+from lamplighter_agent.link import Link, LinkPlan
+from lamplighter_agent.outbox import Outbox
+from lamplighter_agent.recorder import Recorder
+from lamplighter_agent.refusals import Refusals
+from lamplighter_agent.runner import Plan, Runner
+from lamplighter_agent.settings import DeviceSettings, Settings
+from lamplighter_agent.state import Lock, State
+from lamplighter_protocols.ids import new_ulid
+from lamplighter_protocols.presence import Birth, BornDevice
+from lamplighter_protocols.presence import Clock as ClockState
+from lamplighter_protocols.profile import Profile
+
+OUTBOX: Final = "outbox.sqlite"
+STOP_WITHIN_S: Final = 8.0
+
+
+def make_drivers(chosen: Settings, profiles: dict[str, Profile]) -> dict[str, Driver]:
+    """Return a driver for each device, checked but not connected. Raises Mistake."""
+    shared: dict[Hashable, Any] = {}
+    return {device.id: _make_driver(chosen, device, profiles[device.id], shared) for device in chosen.devices}
+
+
+def _make_driver(chosen: Settings, device: DeviceSettings, profile: Profile, shared: dict[Hashable, Any]) -> Driver:
+    try:
+        kind = registry.load(device.driver)
+    except Fatal as error:
+        raise Mistake(chosen.file, chosen.key(device, "driver"), f"{device.driver!r} {error}") from None
+    try:
+        own = kind.Settings.model_validate(device.settings)
+    except ValidationError as error:
+        raise settings_.mistake(chosen.file, error, device.settings, "devices", device.id, "settings") from None
+    log = logging.getLogger(f"lamplighter.device.{device.id}")
+    context = Context(device.id, profile, chosen.folder, log, shared)
+    try:
+        return kind(context, own)
+    except Fatal as error:
+        raise Mistake(chosen.file, chosen.key(device), str(error)) from None
+
+
+class Agent:
+    """One agent. Everything that can be wrong with its files is found by `start`."""
+
+    def __init__(self, chosen: Settings, clock: Clock | None = None) -> None:
+        self.settings = chosen
+        self.clock = clock or Clock()
+        self.state = State(chosen.data_folder)
+        self.disk = Disk()
+        self.outbox = Outbox(chosen.data_folder / OUTBOX, chosen.outbox.max_bytes, self.clock.own)
+        self.runners: dict[str, Runner] = {}
+        self._lock = Lock(chosen.data_folder)
+        self._boot = new_ulid(self.clock.own(), os.urandom(10))
+        self._log = logging.getLogger("lamplighter.agent")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then say so to the hub and leave everything in order. Raises AgentError."""
+        identity = self.state.identity()
+        profiles = settings_.used_profiles(self.settings)
+        drivers = make_drivers(self.settings, profiles)
+        self._lock.take()
+        try:
+            await self.disk.run(self.outbox.open)
+            await self._work(stop, identity, profiles, drivers)
+        finally:
+            await self.disk.run(self.outbox.close)
+            self.disk.close()
+            self._lock.release()
+
+    async def _work(
+        self, stop: asyncio.Event, identity: Any, profiles: dict[str, Profile], drivers: dict[str, Driver]
+    ) -> None:
+        promise = self.settings.heard_within_s or identity.heard_within_s
+        plan = LinkPlan(identity.agent, identity.mqtt, promise, self.settings.link.linger_s)
+        link = Link(plan, self.outbox, self.disk, self.clock, self.state.next_session, self._birth(promise, profiles))
+        recorder = Recorder(self.outbox, self.disk, self.clock, link.away_s, link.committed)
+        self.runners = {device: self._runner(device, profiles, drivers, recorder) for device in drivers}
+        self.configuration = Configuration(
+            {device: (profiles[device], runner) for device, runner in self.runners.items()},
+            self.state,
+            self.disk,
+            self.clock,
+            recorder.report,
+        )
+        commands = Commands(self._targets(profiles), self.state, self.disk, self.clock, recorder.report)
+
+        async def tell(device: str, event: Event) -> object:
+            return await recorder.event(device, profiles[device], event)
+
+        trusted = TrustedKeys({key.kid: key.public_key for key in identity.hub_keys})
+        link.control = Control(
+            identity.agent,
+            self.runners.keys(),
+            trusted.verify,
+            self.clock,
+            commands,
+            self.configuration,
+            Refusals(list(self.runners), tell),
+            link,
+            lambda: self.outbox.id,
+        )
+        recording = asyncio.create_task(recorder.run(), name="recorder")
+        await commands.start()
+        await self.configuration.start()
+        linking = asyncio.create_task(link.run(), name="link")
+        running = [asyncio.create_task(runner.run(), name=f"device {name}") for name, runner in self.runners.items()]
+        self._log.info("agent %s with %d device(s)", identity.agent, len(running))
+        try:
+            await _until(stop, [recording, linking, *running])
+        finally:
+            await _cancel(running)
+            await commands.stop()
+            await self.configuration.stop()
+            await _patiently(asyncio.gather(*(runner.close() for runner in self.runners.values())))
+            await _cancel([recording])
+            await _patiently(recorder.flush())
+            await _patiently(link.close())
+            await _cancel([linking])
+
+    def _runner(
+        self, device: str, profiles: dict[str, Profile], drivers: dict[str, Driver], recorder: Recorder
+    ) -> Runner:
+        own = next(item for item in self.settings.devices if item.id == device)
+        interval_s = own.interval_s or profiles[device].interval_s
+
+        async def position(name: str) -> dict[str, Any] | None:
+            return await self.disk.run(self.outbox.position, name)
+
+        plan = Plan(device, profiles[device], interval_s, own.timeout_s)
+        return Runner(plan, drivers[device], recorder, self.clock, position)
+
+    def _targets(self, profiles: dict[str, Profile]) -> dict[str, Target]:
+        return {
+            device.id: Target(profiles[device.id], device.rules, self.runners[device.id], self._version_of(device.id))
+            for device in self.settings.devices
+        }
+
+    def _version_of(self, device: str) -> Callable[[], int]:
+        return lambda: self.configuration.in_force(device).version
+
+    def _birth(self, promise: int, profiles: dict[str, Profile]) -> Callable[[int], Birth]:
+        def birth(session: int) -> Birth:
+            return Birth(
+                session=session,
+                boot=self._boot,
+                agent_version=version("lamplighter-agent"),
+                clock=ClockState.SYNCED if self.clock.synced else ClockState.UNSYNCED,
+                heard_within_s=promise,
+                outbox=self.outbox.id,
+                sent=self.clock.own(),
+                devices=[self._born(device, profile) for device, profile in profiles.items()],
+            )
+
+        return birth
+
+    def _born(self, device: str, profile: Profile) -> BornDevice:
+        force = self.configuration.in_force(device)
+        return BornDevice(id=device, profile=profile.id, version=force.version, hash=force.hash)
+
+
+async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Return when `stop` is set; raise what ended a task, for none of them ends by itself."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+    for task in done - {stopping}:
+        task.result()
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _patiently(work: Awaitable[Any]) -> None:
+    """Await a step of the end, but not for ever; what fails here cannot be mended any more."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(STOP_WITHIN_S):
+            await work
+
+
+def run(file: Path) -> None:
+    """Run the agent of this agent.toml until SIGTERM or SIGINT. Raises AgentError."""
+    chosen = settings_.load(file)
+    asyncio.run(_run(Agent(chosen)))
+
+
+async def _run(agent: Agent) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await agent.run(stop)

@@ -1,0 +1,327 @@
+"""The agent's one MQTT session: the only module that knows an MQTT library.
+
+A session has a number, stored before the connection is made; the will and the birth carry it. Batches go at QoS 0 and
+the receipt is their acknowledgement; birth and presence go at QoS 1; nothing is retained. A lost connection, a refused
+one too, is made again for ever, with jittered back-off, and logged once per change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from lamplighter_agent.clock import Clock
+from lamplighter_agent.disk import Disk
+from lamplighter_agent.flow import Flow
+from lamplighter_agent.outbox import BATCH_BYTES, Outbox
+from lamplighter_agent.recorder import Committed
+from lamplighter_agent.state import Broker
+from lamplighter_protocols import topics
+from lamplighter_protocols.envelope import encode
+from lamplighter_protocols.errors import WireError
+from lamplighter_protocols.model import parse_model
+from lamplighter_protocols.presence import CONNECTION_LOST, HEARTBEAT, STOPPED, Birth, Presence
+from lamplighter_protocols.records import Receipt, Stream
+from lamplighter_protocols.topics import Address, Channel
+
+if TYPE_CHECKING:
+    import aiomqtt
+
+KEEPALIVE_S: Final = 60
+LONGEST_WAIT_S: Final = 30.0
+STABLE_S: Final = 60.0
+INCOMING: Final = 1_000
+IN_FLIGHT: Final = {Stream.ALARM: 8, Stream.LIVE: 8, Stream.BACKLOG: 4}
+BACKLOG_LINGER_S: Final = 1.0
+HEARTBEAT_AT: Final = 0.8
+"""A heartbeat goes out after this part of the promise, so that it arrives within it."""
+_ORDER: Final = (Stream.ALARM, Stream.LIVE, Stream.BACKLOG)
+
+
+class Control(Protocol):
+    """Who is told what comes down."""
+
+    async def receive(self, address: Address, payload: bytes) -> None:
+        """Take a signed message; returns soon."""
+        ...
+
+    async def receipt(self, receipt: Receipt) -> None:
+        """Take the hub's word of what is committed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan:
+    """Where to connect and as whom; what is promised; how long readings wait for company."""
+
+    agent: str
+    broker: Broker
+    heard_within_s: int
+    linger_s: float
+
+
+class Link:
+    """One agent's way to its hub. `birth` makes the birth of a session."""
+
+    def __init__(
+        self,
+        plan: LinkPlan,
+        outbox: Outbox,
+        disk: Disk,
+        clock: Clock,
+        next_session: Callable[[], int],
+        birth: Callable[[int], Birth],
+    ) -> None:
+        self._plan = plan
+        self._outbox = outbox
+        self._disk = disk
+        self._clock = clock
+        self._next_session = next_session
+        self._birth = birth
+        self._flows = {stream: Flow(limit, random.random) for stream, limit in IN_FLIGHT.items()}
+        self._due: dict[Stream, float | None] = dict.fromkeys(Stream)
+        self._fresh: dict[Stream, int] = dict.fromkeys(Stream, 0)
+        self._wake = asyncio.Event()
+        self._client: aiomqtt.Client | None = None
+        self._session = 0
+        self._sent_at = 0.0
+        self._heard_at = asyncio.get_running_loop().time()
+        self._said = ""
+        self._log = logging.getLogger("lamplighter.link")
+        self.control: Control | None = None
+        self.bad_messages = 0
+
+    def committed(self, committed: Committed) -> None:
+        """Learn that records became durable: alarms go at once, others wait a moment for company."""
+        now = _now()
+        linger = {Stream.ALARM: 0.0, Stream.LIVE: self._plan.linger_s, Stream.BACKLOG: BACKLOG_LINGER_S}
+        for stream, size in committed.sizes.items():
+            self._fresh[stream] += size
+            full = self._fresh[stream] >= BATCH_BYTES
+            self._make_due(stream, now if full else now + linger[stream])
+
+    def away_s(self) -> float:
+        """Return for how long the hub has not answered, in seconds; 0 while it does, or has nothing to answer."""
+        connected = self._client is not None
+        quiet = connected and all(flow.attempt == 0 for flow in self._flows.values())
+        return 0.0 if quiet else _now() - self._heard_at
+
+    @property
+    def connected(self) -> bool:
+        """True while there is a session."""
+        return self._client is not None
+
+    async def run(self) -> None:
+        """Keep a session, for ever."""
+        import aiomqtt
+
+        attempt = 0
+        while True:
+            begun = _now()
+            try:
+                await self._one_session()
+            except* (aiomqtt.MqttError, OSError, sqlite3.Error) as group:
+                self._lost(_reason(group))
+            attempt = 0 if _now() - begun > STABLE_S else attempt + 1
+            await asyncio.sleep(_back_off(attempt))
+
+    async def close(self) -> None:
+        """Say that the end is on purpose; `run` is cancelled afterwards. What is held waits for the next start."""
+        import aiomqtt
+
+        if self._client is None:
+            return
+        with suppress(aiomqtt.MqttError):
+            presence = Presence(state="offline", session=self._session, reason=STOPPED, sent=self._clock.own())
+            await self._publish(self._client, Channel.PRESENCE, encode(presence), qos=1)
+
+    async def say_birth(self) -> None:
+        """Say the birth again: the hub asked for it."""
+        if self._client is not None:
+            await self._publish(self._client, Channel.BIRTH, encode(self._birth(self._session)), qos=1)
+
+    def send_again(self, stream: Stream, first: int) -> None:
+        """Send what is still held from this number on."""
+        self._flows[stream].go_back(first)
+        self._make_due(stream, _now())
+
+    async def _one_session(self) -> None:
+        self._session = await self._disk.run(self._next_session)
+        async with self._make_client() as client:
+            await client.subscribe(topics.agent_filter(self._plan.agent), qos=0)
+            self._client = client
+            try:
+                await self._publish(client, Channel.BIRTH, encode(self._birth(self._session)), qos=1)
+                self._connected()
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._receiving(client))
+                    tasks.create_task(self._sending(client))
+                    tasks.create_task(self._heartbeats(client))
+            finally:
+                self._client = None
+
+    def _make_client(self) -> aiomqtt.Client:
+        import aiomqtt
+
+        plan = self._plan
+        where = urlsplit(plan.broker.url)
+        secure = where.scheme in ("mqtts", "ssl")
+        lost = Presence(state="offline", session=self._session, reason=CONNECTION_LOST)
+        return aiomqtt.Client(
+            where.hostname or "127.0.0.1",
+            where.port or (8883 if secure else 1883),
+            username=plan.broker.username,
+            password=plan.broker.password,
+            identifier=plan.agent,
+            clean_session=True,
+            keepalive=KEEPALIVE_S,
+            will=aiomqtt.Will(topics.build(plan.agent, Channel.PRESENCE), encode(lost), qos=1, retain=False),
+            tls_params=aiomqtt.TLSParameters() if secure else None,
+            max_queued_incoming_messages=INCOMING,
+            max_queued_outgoing_messages=INCOMING,
+            logger=_quiet(),
+        )
+
+    def _connected(self) -> None:
+        self._log.info("connected to %s as %s, session %d", self._plan.broker.url, self._plan.agent, self._session)
+        self._said = ""
+        now = _now()
+        self._heard_at = now
+        for stream, flow in self._flows.items():
+            flow.connected()
+            self._make_due(stream, now)
+
+    def _lost(self, reason: str) -> None:
+        if reason != self._said:
+            self._log.warning("no session with %s: %s; trying again", self._plan.broker.url, reason)
+            self._said = reason
+
+    async def _receiving(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            payload = bytes(message.payload)
+            try:
+                await self._receive(topics.parse(str(message.topic)), payload)
+            except WireError as error:
+                self.bad_messages += 1
+                if self.bad_messages & (self.bad_messages - 1) == 0:  # 1, 2, 4, 8 ...
+                    self._log.warning("%d message(s) could not be read; the last: %s", self.bad_messages, error)
+
+    async def _receive(self, address: Address, payload: bytes) -> None:
+        if self.control is None:
+            return
+        if address.channel is not Channel.RECEIPT:
+            await self.control.receive(address, payload)
+            return
+        receipt = parse_model(Receipt, payload)
+        if receipt.outbox != self._outbox.id:
+            return
+        self._clock.hub_said(receipt.now)
+        await self._disk.run(self._outbox.release, receipt)
+        self._take_receipt(receipt)
+        await self.control.receipt(receipt)
+
+    def _take_receipt(self, receipt: Receipt) -> None:
+        now = _now()
+        self._heard_at = now
+        last = self._outbox.last()
+        for stream, flow in self._flows.items():
+            through = min(receipt.through.get(stream, 0), last[stream])
+            flow.received(through, receipt.also.get(stream, []), now)
+        if receipt.retry_after_ms:
+            self._flows[Stream.BACKLOG].hold(now + receipt.retry_after_ms / 1000)
+        self._wake.set()
+
+    async def _sending(self, client: aiomqtt.Client) -> None:
+        while True:
+            now = _now()
+            for stream, flow in self._flows.items():
+                if flow.overdue(now):
+                    self._make_due(stream, now)
+            self._wake.clear()
+            if not await self._send_one(client):
+                await _wait(self._wake, self._next_wake())
+
+    async def _send_one(self, client: aiomqtt.Client) -> bool:
+        """Send the most urgent batch that may go; False when there is none."""
+        for stream in _ORDER:
+            flow, due, now = self._flows[stream], self._due[stream], _now()
+            if due is None or due > now or not flow.may_send(now):
+                continue
+            self._fresh[stream] = 0
+            window = await self._disk.run(self._outbox.window, stream, flow.after)
+            if window is None:
+                self._caught_up(stream, due)
+                continue
+            flow.sent(window.first, window.last, _now())
+            if window.whole:
+                self._caught_up(stream, due)
+            await self._publish(client, Channel.BATCH, window.payload(self._clock.own()), qos=0)
+            return True
+        return False
+
+    def _caught_up(self, stream: Stream, due: float) -> None:
+        # Unless something was committed meanwhile, there is nothing more to send.
+        if self._due[stream] == due:
+            self._due[stream] = None
+        if self._fresh[stream]:
+            self._make_due(stream, _now() + (self._plan.linger_s if stream is Stream.LIVE else 0.0))
+
+    def _make_due(self, stream: Stream, at: float) -> None:
+        due = self._due[stream]
+        self._due[stream] = at if due is None else min(due, at)
+        self._wake.set()
+
+    def _next_wake(self) -> float:
+        now = _now()
+        times = [flow.wake_at(now) for flow in self._flows.values()]
+        times += [due for stream, due in self._due.items() if due is not None and self._flows[stream].may_send(now)]
+        return min((t for t in times if t is not None), default=now + KEEPALIVE_S) - now
+
+    async def _heartbeats(self, client: aiomqtt.Client) -> None:
+        within = self._plan.heard_within_s * HEARTBEAT_AT
+        while True:
+            await asyncio.sleep(max(0.05, self._sent_at + within - _now()))
+            if _now() >= self._sent_at + within:
+                presence = Presence(state="online", session=self._session, reason=HEARTBEAT, sent=self._clock.own())
+                await self._publish(client, Channel.PRESENCE, encode(presence), qos=1)
+
+    async def _publish(self, client: aiomqtt.Client, channel: Channel, payload: bytes, qos: int) -> None:
+        self._sent_at = _now()
+        await client.publish(topics.build(self._plan.agent, channel), payload, qos=qos, retain=False)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _wait(event: asyncio.Event, within_s: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.0, within_s)):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _back_off(attempt: int) -> float:
+    # Spreads the connects of many agents; nothing secret depends on it.
+    return float(min(LONGEST_WAIT_S, 2.0**attempt) * random.uniform(0.3, 1.0))  # noqa: S311
+
+
+def _reason(group: BaseExceptionGroup[Any]) -> str:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return (str(first) or type(first).__name__)[:200]
+
+
+def _quiet() -> logging.Logger:
+    logger = logging.getLogger("lamplighter.mqtt")
+    logger.setLevel(logging.CRITICAL)
+    return logger

@@ -1,0 +1,416 @@
+"""The durable queue: everything that goes up leaves through it, and only a receipt frees it.
+
+SQLite with a write-ahead log and synchronous=FULL. Three streams, each numbered from 1 without gaps, also across
+restarts. A readings record that has never been handed out may still grow by rows (that is what makes batches small on
+the wire); once `window` has returned it, it never changes.
+
+    append --> records --> window --> (link) --> release
+                  |
+                  +--> over the byte budget: oldest backlog, then live, then alarm goes; a `dropped` record says what
+
+All methods wait for the disk and are called from one thread at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from lamplighter_agent.errors import StateUnreadable
+from lamplighter_agent.packing import Columns, Sample, sound
+from lamplighter_protocols.envelope import wrap
+from lamplighter_protocols.ids import new_ulid
+from lamplighter_protocols.records import DroppedRecord, Receipt, Stream
+
+OVERHEAD: Final = 48
+"""Bytes that a record needs beside its text."""
+TARGET: Final = 0.95
+"""Room is made in one go down to this part of the budget, so that one `dropped` record tells of many."""
+BATCH_BYTES: Final = 64 * 1024
+BATCH_RECORDS: Final = 1_000
+_ORDER: Final = (Stream.BACKLOG, Stream.LIVE, Stream.ALARM)
+_BASE: Final = {stream: place << 56 for place, stream in enumerate((Stream.ALARM, Stream.LIVE, Stream.BACKLOG))}
+_MASK: Final = (1 << 56) - 1
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS streams (name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records (
+    id INTEGER PRIMARY KEY, from_t INTEGER, to_t INTEGER, dropped INTEGER NOT NULL DEFAULT 0, body BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS positions (device TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Samples(NamedTuple):
+    """Rows of one device for one stream."""
+
+    stream: Stream
+    device: str
+    rows: Sequence[Sample]
+
+
+class Single(NamedTuple):
+    """One record that stands for itself: an event, a result, a report. `t` is its time in ms."""
+
+    stream: Stream
+    t: int
+    body: bytes
+
+
+def single(stream: Stream, record: BaseModel, t: int) -> Single:
+    """Return a record ready to be appended."""
+    return Single(stream, t, record.model_dump_json(exclude_defaults=True).replace("{", _kind_of(record), 1).encode())
+
+
+def _kind_of(record: BaseModel) -> str:
+    # `kind` has a default, and defaults are left out to save bytes.
+    return '{"kind":"' + str(record.kind) + '",'  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive records of one stream, `first` to `last`. `whole` is false when more records follow."""
+
+    outbox: str
+    stream: Stream
+    first: int
+    bodies: Sequence[bytes]
+    held: Mapping[Stream, int]
+    whole: bool
+
+    @property
+    def last(self) -> int:
+        """Number of the last record."""
+        return self.first + len(self.bodies) - 1
+
+    def payload(self, sent: int) -> bytes:
+        """Return the batch as it travels; `sent` is the agent's clock in ms."""
+        head = {"outbox": self.outbox, "stream": self.stream, "first": self.first, "sent": sent, "held": self.held}
+        return wrap(to_json(head)[:-1] + b',"records":[' + b",".join(self.bodies) + b"]}")
+
+
+class Run(NamedTuple):
+    """Neighbouring records that were given up."""
+
+    first: int
+    last: int
+    records: int
+    from_t: int | None
+    to_t: int | None
+
+
+@dataclass(slots=True)
+class _Growing:
+    id: int
+    columns: Columns
+
+
+@dataclass(slots=True)
+class _Note:
+    """A `dropped` record that has not been handed out and may still be widened."""
+
+    id: int
+    run: Run
+
+
+class Outbox:
+    """One outbox database. `clock` gives ms since 1970."""
+
+    def __init__(self, path: Path, max_bytes: int, clock: Callable[[], int]) -> None:
+        self.path = path
+        self.id = ""
+        self.bytes = 0
+        self._max = max_bytes
+        self._clock = clock
+        self._db: sqlite3.Connection | None = None
+        self._last: dict[Stream, int] = {}
+        self._handed: dict[Stream, int] = {}
+        self._held: dict[Stream, int] = {}
+        self._growing: dict[tuple[Stream, str], _Growing] = {}
+        self._notes: dict[Stream, _Note] = {}
+
+    def open(self) -> None:
+        """Open or make the database. Raises StateUnreadable."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-512", "journal_size_limit=4194304"):
+                self._db.execute(f"PRAGMA {pragma}")
+            self.path.chmod(0o600)
+            with self._transaction() as db:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                fresh = new_ulid(self._clock(), os.urandom(10))
+                db.execute("INSERT OR IGNORE INTO about VALUES ('outbox', ?)", (fresh,))
+            self._load()
+            # Whatever is found at start may have been sent before: it does not change any more.
+            self._handed = dict(self._last)
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise StateUnreadable(f"{self.path}: {error}; move it away to go on with an empty outbox") from None
+
+    def close(self) -> None:
+        """Close the database; everything appended is in it."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def append(
+        self, entries: Sequence[Samples | Single], positions: Mapping[str, dict[str, Any]] | None = None
+    ) -> list[int]:
+        """Store entries and positions together; durable when it returns. Returns each entry's last number."""
+        with self._transaction() as db:
+            numbers = [self._append(db, entry) for entry in entries]
+            for device, position in (positions or {}).items():
+                db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", (device, json.dumps(position)))
+            self._make_room(db)
+            db.executemany("INSERT OR REPLACE INTO streams VALUES (?, ?)", [(str(k), v) for k, v in self._last.items()])
+        return numbers
+
+    def window(
+        self, stream: Stream, after: int, max_bytes: int = BATCH_BYTES, max_records: int = BATCH_RECORDS
+    ) -> Window | None:
+        """Return the next consecutive records beyond number `after`, bounded; None when there are none.
+
+        What is returned is closed: it may be on the wire from now on.
+        """
+        base, first, bodies, size = _BASE[stream], 0, list[bytes](), 0
+        whole = True
+        for number, body in self._following(base, after):
+            if bodies and (number != first + len(bodies) or len(bodies) >= max_records or size + len(body) > max_bytes):
+                whole = False
+                break
+            first = first or number
+            bodies.append(body)
+            size += len(body) + 1
+        if not bodies:
+            return None
+        found = Window(self.id, stream, first, bodies, self.held(), whole)
+        self._close_up_to(stream, found.last)
+        return found
+
+    def release(self, receipt: Receipt) -> int:
+        """Free what a receipt says is committed; return how many records that were. Foreign receipts free nothing."""
+        if receipt.outbox != self.id:
+            return 0
+        freed = 0
+        with self._transaction() as db:
+            for stream in Stream:
+                ranges = [(1, receipt.through.get(stream, 0)), *receipt.also.get(stream, [])]
+                freed += sum(self._free(db, stream, first, last) for first, last in ranges)
+        return freed
+
+    def held(self) -> dict[Stream, int]:
+        """Return how many records each stream holds."""
+        return dict(self._held)
+
+    def last(self) -> dict[Stream, int]:
+        """Return the number that each stream gave last."""
+        return dict(self._last)
+
+    def position(self, device: str) -> dict[str, Any] | None:
+        """Return the last durable position of a device's driver."""
+        row = self._connection.execute("SELECT value FROM positions WHERE device = ?", (device,)).fetchone()
+        found: dict[str, Any] | None = None if row is None else json.loads(row[0])
+        return found
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise sqlite3.ProgrammingError("the outbox is closed")
+        return self._db
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        db = self._connection
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            self._load()
+            raise
+
+    def _load(self) -> None:
+        """Read what is kept in memory from the database; nothing may grow that was not read here."""
+        db = self._connection
+        self._growing.clear()
+        self._notes.clear()
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
+            return
+        row = db.execute("SELECT value FROM about WHERE key = 'outbox'").fetchone()
+        self.id = row[0] if row else ""
+        self._last = dict.fromkeys(Stream, 0)
+        self._last |= {Stream(name): last for name, last in db.execute("SELECT name, last FROM streams")}
+        self._held = {
+            stream: db.execute(
+                "SELECT count(*) FROM records WHERE id > ? AND id <= ?", (base, base | _MASK)
+            ).fetchone()[0]
+            for stream, base in _BASE.items()
+        }
+        self.bytes = db.execute("SELECT coalesce(sum(length(body)), 0) FROM records").fetchone()[0]
+        self.bytes += OVERHEAD * sum(self._held.values())
+
+    def _append(self, db: sqlite3.Connection, entry: Samples | Single) -> int:
+        if isinstance(entry, Single):
+            return self._insert(db, entry.stream, entry.t, entry.t, entry.body)
+        touched: dict[int, _Growing] = {}
+        for sample in map(sound, entry.rows):
+            growing = self._row_goes_to(db, entry.stream, entry.device, sample)
+            growing.columns.add(sample)
+            touched[growing.id] = growing
+        for growing in touched.values():
+            self._rewrite(db, growing.id, growing.columns.body(), growing.columns.span)
+        return self._last[entry.stream]
+
+    def _row_goes_to(self, db: sqlite3.Connection, stream: Stream, device: str, sample: Sample) -> _Growing:
+        growing = self._growing.get((stream, device))
+        if growing is None or not growing.columns.takes(sample):
+            number = self._insert(db, stream, sample.t, sample.t, b"")
+            growing = _Growing(_BASE[stream] | number, Columns(device, sample.t))
+            self._growing[stream, device] = growing
+        return growing
+
+    def _insert(self, db: sqlite3.Connection, stream: Stream, from_t: int | None, to_t: int | None, body: bytes) -> int:
+        number = self._last[stream] + 1
+        row = (_BASE[stream] | number, from_t, to_t, 0, body)
+        db.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", row)
+        self._last[stream] = number
+        self._held[stream] += 1
+        self.bytes += len(body) + OVERHEAD
+        return number
+
+    def _rewrite(self, db: sqlite3.Connection, record: int, body: bytes, span: tuple[int | None, int | None]) -> None:
+        old = db.execute("SELECT length(body) FROM records WHERE id = ?", (record,)).fetchone()[0]
+        db.execute("UPDATE records SET body = ?, from_t = ?, to_t = ? WHERE id = ?", (body, *span, record))
+        self.bytes += len(body) - old
+
+    def _following(self, base: int, after: int) -> Iterator[tuple[int, bytes]]:
+        rows = self._connection.execute(
+            "SELECT id, body FROM records WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
+            (base | after, base | _MASK, BATCH_RECORDS + 1),
+        )
+        return ((record & _MASK, body) for record, body in rows)
+
+    def _close_up_to(self, stream: Stream, last: int) -> None:
+        self._handed[stream] = max(self._handed[stream], last)
+        limit = _BASE[stream] | last
+        for key in [key for key, item in self._growing.items() if key[0] is stream and item.id <= limit]:
+            del self._growing[key]
+        if stream is Stream.ALARM:
+            self._notes = {about: note for about, note in self._notes.items() if note.id > limit}
+
+    def _free(self, db: sqlite3.Connection, stream: Stream, first: int, last: int) -> int:
+        # What was never handed out cannot have been received, whatever a receipt says.
+        last = min(last, self._handed[stream])
+        base = _BASE[stream]
+        bounds = (base | max(first, 1), base | max(last, 0))
+        count, size = db.execute(
+            "SELECT count(*), coalesce(sum(length(body)), 0) FROM records WHERE id BETWEEN ? AND ?", bounds
+        ).fetchone()
+        if count:
+            db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", bounds)
+            self._held[stream] -= count
+            self.bytes -= size + OVERHEAD * count
+        return int(count)
+
+    def _make_room(self, db: sqlite3.Connection) -> None:
+        if self.bytes <= self._max:
+            return
+        for stream in _ORDER:
+            for run in self._give_up(db, stream, int(self._max * TARGET)):
+                self._tell(db, stream, run)
+
+    def _give_up(self, db: sqlite3.Connection, stream: Stream, target: int) -> list[Run]:
+        """Delete the oldest records of a stream until the outbox fits; those that tell of losses stay."""
+        base = _BASE[stream]
+        rows = db.execute(
+            "SELECT id, from_t, to_t, length(body) FROM records WHERE id > ? AND id <= ? AND NOT dropped ORDER BY id",
+            (base, base | _MASK),
+        )
+        runs: list[Run] = []
+        for record, from_t, to_t, size in rows:
+            if self.bytes <= target:
+                break
+            self.bytes -= size + OVERHEAD
+            self._held[stream] -= 1
+            _lengthen(runs, Run(record & _MASK, record & _MASK, 1, from_t, to_t))
+        for run in runs:
+            db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", (base | run.first, base | run.last))
+        limit = base | runs[-1].last if runs else 0
+        for key in [key for key, item in self._growing.items() if key[0] is stream and item.id <= limit]:
+            del self._growing[key]
+        return runs
+
+    def _tell(self, db: sqlite3.Connection, stream: Stream, run: Run) -> None:
+        """Say what is gone; a record that says it of the neighbours before, and was not handed out, is widened."""
+        note = self._notes.get(stream)
+        if note is not None and note.run.last + 1 == run.first:
+            note.run = _joined(note.run, run)
+            body = self._note_body(stream, note.run)
+            self._rewrite(db, note.id, body, (note.run.from_t, note.run.to_t))
+            return
+        number = self._insert(db, Stream.ALARM, run.from_t, run.to_t, self._note_body(stream, run))
+        record = _BASE[Stream.ALARM] | number
+        db.execute("UPDATE records SET dropped = 1 WHERE id = ?", (record,))
+        self._notes[stream] = _Note(record, run)
+
+    def _note_body(self, stream: Stream, run: Run) -> bytes:
+        note = DroppedRecord(
+            stream=stream,
+            first=run.first,
+            last=run.last,
+            count=run.records,
+            from_t=run.from_t,
+            to_t=run.to_t,
+            reason="outbox_full",
+            t=self._clock(),
+        )
+        return note.model_dump_json(exclude_none=True).encode()
+
+
+def _lengthen(runs: list[Run], run: Run) -> None:
+    if runs and runs[-1].last + 1 == run.first:
+        runs[-1] = _joined(runs[-1], run)
+    else:
+        runs.append(run)
+
+
+def _joined(left: Run, right: Run) -> Run:
+    starts = [t for t in (left.from_t, right.from_t) if t is not None]
+    ends = [t for t in (left.to_t, right.to_t) if t is not None]
+    first, last = min(left.first, right.first), max(left.last, right.last)
+    return Run(first, last, left.records + right.records, min(starts, default=None), max(ends, default=None))
+
+
+def read_only(path: Path) -> dict[str, Any]:
+    """Return what an outbox holds, without changing it; an agent may be using it. Raises sqlite3.Error."""
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+    try:
+        about = db.execute("SELECT value FROM about WHERE key = 'outbox'").fetchone()
+        last = dict(db.execute("SELECT name, last FROM streams"))
+        streams = {}
+        size = 0
+        for stream, base in _BASE.items():
+            held, first, newest, own = db.execute(
+                "SELECT count(*), min(id), max(id), coalesce(sum(length(body)), 0) FROM records"
+                " WHERE id > ? AND id <= ?",
+                (base, base | _MASK),
+            ).fetchone()
+            numbers = {"first": (first or 0) & _MASK, "newest": (newest or 0) & _MASK}
+            streams[str(stream)] = {"held": held, **numbers, "last": last.get(str(stream), 0)}
+            size += own + OVERHEAD * held
+    finally:
+        db.close()
+    return {"outbox": about[0] if about else None, "bytes": size, "streams": streams}
