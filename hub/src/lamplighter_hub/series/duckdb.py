@@ -446,7 +446,7 @@ def _config(path: Path, limits: Limits) -> dict[str, str | bool | int | float | 
 
 
 def _unavailable(path: Path, error: duckdb.Error) -> StoreUnavailable:
-    if "lock" in str(error).lower():
+    if "could not set lock" in str(error).lower():
         return StoreUnavailable(f"{path} is used by another hub; stop it, or choose another folder with --data")
     if "no space left" in str(error).lower():
         return StoreUnavailable(f"{path} cannot be opened: the disk is full; make room")

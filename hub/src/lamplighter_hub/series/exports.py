@@ -47,7 +47,7 @@ def iso_times(times: Sequence[int]) -> list[str]:
     """Return milliseconds since the epoch as ISO 8601 in UTC.
 
     >>> iso_times([1795476600005])
-    ['2026-11-24T00:10:00.005Z']
+    ['2026-11-23T23:30:00.005Z']
     """
     found: list[str] = np.datetime_as_string(np.array(times, dtype="datetime64[ms]"), timezone="UTC").tolist()
     return found
