@@ -53,9 +53,9 @@ def write(path: Path, url: str, credentials: Sequence[Credential]) -> None:
 
 def _credentials(answer: Any) -> list[Credential]:
     try:
-        return [Credential(item["id"], item["password"]) for item in answer["items"]]
+        return [Credential(item["agent"], item["password"]) for item in answer["items"]]
     except (KeyError, TypeError):
-        raise UsageError("the hub's answer to POST /api/v1/agents has no items with id and password") from None
+        raise UsageError("the hub's answer to POST /api/v1/agents has no items with agent and password") from None
 
 
 def _find_mqtt_url(value: Any) -> str | None:
