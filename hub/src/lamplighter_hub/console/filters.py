@@ -10,7 +10,7 @@ from typing import Any, Final
 from babel.dates import format_datetime, format_timedelta
 from babel.numbers import format_decimal
 
-from lamplighter_hub.console.i18n import Language
+from lamplighter_hub.console.i18n import Language, N_
 from lamplighter_hub.console.words import unit
 
 MAX_TEXT: Final = 200
@@ -26,6 +26,7 @@ def filters(language: Language) -> dict[str, Callable[..., Any]]:
         "age": lambda t, now: age(language, t, now),
         "span": lambda ms: span(language, ms),
         "unit": unit,
+        "issuer": lambda issuer: issuer_name(language, issuer),
         "text": text,
     }
 
@@ -74,10 +75,23 @@ def span(language: Language, ms: int) -> str:
     return format_timedelta(timedelta(milliseconds=ms), format="short", threshold=1, locale=language.locale)
 
 
+def issuer_name(language: Language, issuer: str) -> str:
+    """Write who sent or changed something: a person by name, a token as one.
+
+    The hub keeps `session NAME` and `token NAME`.
+    """
+    kind, _, name = issuer.partition(" ")
+    if kind == "token" and name:
+        return language.say(N_("API token %(name)s")) % {"name": text(name)}
+    return text(name if kind == "session" and name else issuer)
+
+
 def text(value: Any) -> str:
     """Write any JSON value as one bounded line."""
     if value is None:
         return "–"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     line = " ".join(written.split())
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"

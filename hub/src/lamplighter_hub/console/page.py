@@ -47,11 +47,11 @@ class Page:
         """The address under which agents reach this hub."""
         return self.hub.settings.public_url or str(self.request.base_url).rstrip("/")
 
-    def render(self, name: str, status: int = 200, **values: Any) -> HTMLResponse:
+    def render(self, template: str, status: int = 200, /, **values: Any) -> HTMLResponse:
         """Render a template with what every page knows, and `values`."""
         renderer: Renderer = self.request.app.state.console
         values.setdefault("may_operate", self.visitor.reaches("operator"))
-        return renderer.page(self.request, self.visitor, name, status, **values)
+        return renderer.page(self.request, self.visitor, template, status, **values)
 
 
 def _of_guest(request: Request) -> Page:

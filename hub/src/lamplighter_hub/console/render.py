@@ -28,7 +28,7 @@ class Renderer:
         self._environments = {code: self._environment(language) for code, language in LANGUAGES.items()}
 
     def page(
-        self, request: Request, visitor: Visitor, name: str, status: int = 200, **values: Any
+        self, request: Request, visitor: Visitor, name: str, status: int = 200, /, **values: Any
     ) -> HTMLResponse:
         """Render a template; `path` and `visitor` are known to all of them."""
         template = self._environments[visitor.language.code].get_template(name)

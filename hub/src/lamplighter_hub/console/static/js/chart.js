@@ -147,8 +147,8 @@ class Chart {
       cursor: { drag: { x: false, y: false }, points: { size: 7, fill: line, stroke: line } },
       scales: { x: { time: true, range: () => this.window() }, y: { range: (_, min, max) => this.bounds(min, max) } },
       axes: [
-        { ...axis, values: tickTexts, space: 84 },
-        { ...axis, size: 62, space: 36, values: (_, splits) => splits.map((split) => this.label(split)) },
+        { ...axis, values: tickTexts, space: 84, size: 30 },
+        { ...axis, size: 54, space: 32, values: (_, splits) => splits.map((split) => this.label(split)) },
       ],
       series: [{}, edge, edge, { stroke: line, width: 1.5, paths: stepped, points: { show: false } }],
       bands: band ? [{ series: [2, 1], fill: band }] : [],
@@ -161,6 +161,7 @@ class Chart {
     if (min === null || max === null) return [0, 1];
     const least = 10 ** -this.decimals * 4;
     const room = Math.max((max - min) * 0.08, (least - (max - min)) / 2, 0);
+    if (this.options.rates) return [0, Math.max(1, max + room)];
     const low = min - room;
     return [min >= 0 && low < 0 ? 0 : low, max + room];
   }
