@@ -18,6 +18,8 @@ from lamplighter_hub.configuration import endpoints as configuration
 from lamplighter_hub.devices import endpoints as devices
 from lamplighter_hub.enrolment import endpoints as enrolment
 from lamplighter_hub.errors import MEDIA_TYPE, PROBLEM_RESPONSE, URN, HubError, Invalid, Problem, problem_of
+from lamplighter_hub.ledger import endpoints as ledger
+from lamplighter_hub.series import endpoints as series
 from lamplighter_hub.services import Services
 from lamplighter_hub.status import endpoints as status
 from lamplighter_protocols.configuration import FieldError
@@ -66,6 +68,8 @@ def api_routers() -> tuple[APIRouter, ...]:
     return (
         status.router,
         devices.router,
+        series.router,
+        ledger.router,
         configuration.router,
         commands.router,
         enrolment.router,
@@ -98,6 +102,8 @@ def _not_valid(request: Request, error: Exception) -> Response:
 
 def _field_error(item: dict[str, Any]) -> FieldError:
     """Turn pydantic's word into ours: a path without `body`, and what is wrong as the end of a sentence."""
+    if item["type"] == "json_invalid":
+        return FieldError(field="body", detail=f"is not JSON: {item['ctx']['error']} at character {item['loc'][-1]}")
     where = [str(part)[:80] for part in item["loc"] if part not in {"body", "query", "path", "header"}]
     return FieldError(field=".".join(where) or "body", detail=str(item["msg"]).removeprefix("Value error, ")[:500])
 
