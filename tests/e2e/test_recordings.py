@@ -42,13 +42,14 @@ def exported(hub: Hub, path: str, **parameters: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def water_rows(path: Path) -> Counter[tuple[int, str, float]]:
-    """Read the recording with nothing of ours: (epoch ms, metric, value)."""
-    found: Counter[tuple[int, str, float]] = Counter()
+def water_rows(path: Path) -> Counter[tuple[int, str, float | None]]:
+    """Read the recording with nothing of ours: (epoch ms, metric, value); the logger writes NAN for a failed sensor."""
+    found: Counter[tuple[int, str, float | None]] = Counter()
     for line in path.read_text().splitlines()[2:]:
         time, *values = line.rstrip(",").split(",")
         t = int(datetime.strptime(time, "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC).timestamp() * 1000)
-        found.update((t, metric, float(value)) for metric, value in zip(WATER, values, strict=True))
+        cells = zip(WATER, values, strict=True)
+        found.update((t, metric, None if "NAN" in value else float(value)) for metric, value in cells)
     return found
 
 
@@ -63,7 +64,8 @@ def test_a_stream_gauges_log_arrives_exactly(hub: Hub, tmp_path: Path, children:
     eventually(lambda: hub.get("status")["parts"]["series"]["points"] >= expected.total(), within_s=60)
 
     rows = exported(hub, "export.csv", device="trout-creek")
-    assert Counter((int(row["t"]), row["metric"], float(row["value"])) for row in rows) == expected
+    assert Counter((int(row["t"]), row["metric"], number(row["value"])) for row in rows) == expected
+    assert {row["quality"] for row in rows if not row["value"]} == {"sensor_fault"}
     ledger = hub.get("ledger/logger-1")["items"]
     assert sum(row["missing_records"] for row in ledger) == 0
 
@@ -91,6 +93,10 @@ def test_a_signal_controllers_events_arrive_exactly(hub: Hub, tmp_path: Path, ch
     rows = [row for row in exported(hub, "export-events.csv", device="signal-1136") if row["name"] == "hires"]
     found = Counter((int(row["t"]), *event_fields(row["data"])) for row in rows)
     assert found == expected
+
+
+def number(text: str) -> float | None:
+    return float(text) if text else None
 
 
 def event_fields(data: str) -> tuple[int, int]:

@@ -97,7 +97,7 @@ def _take_readings(group: Group, agent: str, record: ReadingsRecord, owner: Owne
         return False
     columns, refused = check_record(profile, record)
     for error in refused:
-        metric = error.field.removeprefix("m.").removeprefix("q.").split(".")[0]
+        metric = error.field.removeprefix("m.")
         part = record.model_copy(update={"m": {metric: record.m.get(metric, [])}, "q": {}})
         refuse_part(group, agent, "bad_value", part.model_dump(mode="json"), error, record.device)
     samples = [Samples(record.device, *column) for column in columns]
