@@ -154,6 +154,9 @@ def swarm(
         float | None, typer.Option(min=0, help="Come back so many seconds after the drop; else end there.")
     ] = None,
     drain: Annotated[float, typer.Option(min=0, help="How long to wait for the last receipts, in seconds.")] = 60.0,
+    connect_within: Annotated[
+        float | None, typer.Option(min=0.1, help="Begin although some are not connected after so many seconds.")
+    ] = None,
     prefix: Annotated[str, typer.Option(help="Agent ids are PREFIX-00001 and so on.")] = "swarm",
     seed: Annotated[int, typer.Option(help="Seed of the jitter.")] = 1,
 ) -> None:
@@ -177,6 +180,7 @@ def swarm(
         drop_all_after=drop_all_after,
         back_after=back_after,
         drain_s=drain,
+        connect_within=connect_within,
         prefix=prefix,
         seed=seed,
     )

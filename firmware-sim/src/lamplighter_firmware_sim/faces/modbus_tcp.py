@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final, Protocol
 
 from pymodbus.constants import ExcCodes
@@ -45,6 +46,8 @@ class ModbusTcpFace:
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port; port 0 takes any. Raises OSError when the port is taken."""
+        # pymodbus also prints what it raises or answers.
+        logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
         server = ModbusTcpServer(self._device(), address=(host, port))
         if not await server.listen():
             await server.shutdown()  # type: ignore[no-untyped-call]

@@ -23,6 +23,8 @@ from lamplighter_firmware_sim.devices.installed import Installed
 
 MAX_LINE: Final = 64 * 1024
 TRY_AGAIN_S: Final = 0.1
+VALUELESS: Final = ("sensor_fault", "no_data", "warming_up")
+"""Qualities that say that there is no value."""
 MOST_EVENTS: Final = 200
 """How many events one answer carries; the rest comes with the next."""
 
@@ -113,7 +115,7 @@ def _read(device: Installed, seen: int) -> dict[str, Any]:
     events = device.events_after(seen)[:MOST_EVENTS]
     return {
         "t": device.wall_ms(),
-        "metrics": dict(shown.metrics),
+        "metrics": {name: value for name, value in shown.metrics.items() if shown.quality.get(name) not in VALUELESS},
         "quality": dict(shown.quality),
         "events": [{"t": event.t, "name": event.name, "data": dict(event.data)} for event in events],
         "next": events[-1].number if events else seen,

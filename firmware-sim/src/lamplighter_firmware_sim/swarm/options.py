@@ -39,6 +39,7 @@ class Options:
     drop_all_after: float | None
     back_after: float | None
     drain_s: float
+    connect_within: float | None
     prefix: str
     seed: int
 
@@ -61,7 +62,7 @@ def prepare(options: Options, note: Callable[[str], None]) -> tuple[list[Share],
     processes = options.processes or -(-options.agents // SESSIONS_A_PROCESS)
     phases = Phases(
         seconds=options.seconds,
-        connect_within_s=60 + PATIENCE * options.agents / options.connect_rate,
+        connect_within_s=options.connect_within or 60 + PATIENCE * options.agents / options.connect_rate,
         drain_s=options.drain_s,
         drop_after_s=options.drop_all_after,
         back_after_s=options.back_after,
