@@ -46,8 +46,9 @@ class Columns:
         """Append a row. A metric that the row lacks has no sample there."""
         rows = len(self.dt)
         self.dt.append(sample.t - self.t)
-        for name in sample.values.keys() - self.m.keys():
-            self.m[name] = [None] * rows
+        for name in sample.values:
+            if name not in self.m:
+                self.m[name] = [None] * rows
         for name, flag in sample.quality.items():
             if flag is not Quality.GOOD and name not in self.q:
                 self.q[name] = [None] * rows
