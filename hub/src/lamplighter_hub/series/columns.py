@@ -57,14 +57,13 @@ class Points(NamedTuple):
         )
 
 
-def pack(samples: Sequence[Samples], number_of: Callable[[str, str], int]) -> Points:
-    """Return the points of samples; `number_of` gives the series number of a device and metric.
+def pack(samples: Sequence[Samples], numbers_of: Callable[[Sequence[tuple[str, str]]], list[int]]) -> Points:
+    """Return the points of samples; `numbers_of` gives the numbers of series named (device, metric).
 
     A number that is not finite becomes no value with the quality sensor_fault. Raises Unstorable.
     """
     try:
-        sizes = [_size(column) for column in samples]
-        points = _columns(samples, sizes, number_of)
+        points = _columns(samples, numbers_of)
     except (OverflowError, TypeError, ValueError) as error:
         raise Unstorable(f"samples that are no samples: {error}") from None
     there = (points.quality != 0) | ~np.isnan(points.number)
@@ -74,24 +73,20 @@ def pack(samples: Sequence[Samples], number_of: Callable[[str, str], int]) -> Po
     return points if there.all() else points.where(there)
 
 
-def _size(column: Samples) -> int:
-    size = len(column.times)
-    if len(column.values) != size or (column.qualities is not None and len(column.qualities) != size):
-        raise ValueError(f"{column.device} {column.metric}: times, values and qualities differ in number")
-    return size
-
-
-def _columns(samples: Sequence[Samples], sizes: list[int], number_of: Callable[[str, str], int]) -> Points:
-    total = sum(sizes)
-    numbers = np.fromiter((number_of(column.device, column.metric) for column in samples), np.int32, len(samples))
-    t = np.fromiter(chain.from_iterable(column.times for column in samples), np.int64, total)
-    values: list[Value | None] = list(chain.from_iterable(column.values for column in samples))
-    quality = _qualities(samples, sizes)
+def _columns(samples: Sequence[Samples], numbers_of: Callable[[Sequence[tuple[str, str]]], list[int]]) -> Points:
+    devices, metrics, times, found, flags = zip(*samples, strict=True) if samples else ((),) * 5
+    sizes = list(map(len, times))
+    if sizes != list(map(len, found)):
+        raise ValueError("a column has not as many values as times")
+    values: list[Value | None] = list(chain.from_iterable(found))
+    t = np.fromiter(chain.from_iterable(times), np.int64, len(values))
+    quality = _qualities(flags, sizes)
     number, truth, text, claimed = _typed(values)
     lost = claimed & ~np.isfinite(number)
     if lost.any():
         number[lost] = np.nan
         quality[lost & (quality == 0)] = CODES[Quality.SENSOR_FAULT]
+    numbers = np.array(numbers_of(list(zip(devices, metrics, strict=True))), dtype=np.int32)
     return Points(np.repeat(numbers, sizes), t, number, truth, text, quality)
 
 
@@ -128,12 +123,14 @@ def storable(value: Any) -> Any:
     return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _qualities(samples: Sequence[Samples], sizes: list[int]) -> NDArray[np.uint8]:
+def _qualities(flags: Sequence[Sequence[Quality | None] | None], sizes: list[int]) -> NDArray[np.uint8]:
     quality = np.zeros(sum(sizes), dtype=np.uint8)
     place = 0
-    for column, size in zip(samples, sizes, strict=True):
-        if column.qualities is not None:
-            quality[place : place + size] = [0 if flag is None else CODES[flag] for flag in column.qualities]
+    for column, size in zip(flags, sizes, strict=True):
+        if column is not None:
+            if len(column) != size:
+                raise ValueError("a column has not as many qualities as times")
+            quality[place : place + size] = [0 if flag is None else CODES[flag] for flag in column]
         place += size
     return quality
 

@@ -10,21 +10,24 @@ class Dictionary:
 
     def __init__(self, rows: Iterable[tuple[int, str, str]] = ()) -> None:
         self._devices: dict[str, dict[str, int]] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
         self._staged: dict[tuple[str, str], int] = {}
         self._next = 0
         for number, device, metric in rows:
             self._devices.setdefault(device, {})[metric] = number
+            self._numbers[device, metric] = number
             self._next = max(self._next, number + 1)
 
     def __len__(self) -> int:
         return self._next
 
-    def number_for(self, device: str, metric: str) -> int:
-        """Return the number of a series, staging a new one when there is none."""
-        known = self._devices.get(device, {}).get(metric)
-        if known is not None:
-            return known
-        return self._staged.setdefault((device, metric), self._next + len(self._staged))
+    def numbers(self, names: Sequence[tuple[str, str]]) -> list[int]:
+        """Return the numbers of series named (device, metric), staging new ones where there are none."""
+        known = list(map(self._numbers.get, names))
+        return [
+            self._staged.setdefault(name, self._next + len(self._staged)) if number is None else number
+            for name, number in zip(names, known, strict=True)
+        ]
 
     @property
     def staged(self) -> list[tuple[int, str, str]]:
@@ -41,6 +44,7 @@ class Dictionary:
         for number, device, metric in staged:
             # A new dict, so that a reader in another thread never sees one that changes size.
             self._devices[device] = self._devices.get(device, {}) | {metric: number}
+            self._numbers[device, metric] = number
         self._next += len(staged)
         self._staged = {}
         return [number for number, _, _ in staged]

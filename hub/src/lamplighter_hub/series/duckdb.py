@@ -69,8 +69,11 @@ class _Sizes:
     quarantined_bytes: int = 0
     quarantine_n: int = 0
     evicted: int = 0
-    commits: int = 0
     loose_marks: int = 0
+
+    def rows(self) -> tuple[int, int, int, int]:
+        """Return how many rows there are; every commit adds some."""
+        return self.points, self.events, self.marks, self.quarantined
 
 
 def open_duckdb(folder: Path, limits: Limits | None = None) -> DuckDbSeries:
@@ -90,7 +93,7 @@ class DuckDbSeries:
         self._handing = threading.Lock()
         self._database: Cursor | None = None
         self._closed = False
-        self._doubtful: tuple[int, Commit] | None = None
+        self._doubtful: tuple[tuple[int, ...], Commit] | None = None
         self._names = Dictionary()
         self._newest = Newest()
         self._sizes = _Sizes()
@@ -115,18 +118,17 @@ class DuckDbSeries:
         with self._writing:
             if self._already_taken(commit):
                 return
-            number = self._sizes.commits + 1
             try:
-                points = pack(commit.samples, self._names.number_for)
+                points = pack(commit.samples, self._names.numbers)
                 with self._transaction() as db:
-                    self._write(db, commit, points, number)
+                    self._write(db, commit, points)
             except (duckdb.Error, SeriesError, Unstorable) as error:
                 self._names.forget()
                 if not isinstance(error, duckdb.Error):
                     raise
-                self._recover(error, commit, number)
+                self._recover(error, commit)
                 return
-            self._settle(commit, points, number)
+            self._settle(commit, points)
             self._tidy()
 
     def marks(self) -> Iterator[Mark]:
@@ -268,7 +270,7 @@ class DuckDbSeries:
         db.execute("BEGIN")
         db.execute(queries.SCHEMA)
         facts = dict(db.execute("SELECT name, value FROM meta").fetchall())
-        for name, value in {"schema": queries.VERSION, "commits": 0, "quarantine_evicted": 0}.items():
+        for name, value in {"schema": queries.VERSION, "quarantine_evicted": 0}.items():
             if name not in facts:
                 db.execute("INSERT INTO meta VALUES ($name, $value)", {"name": name, "value": value})
         db.execute("COMMIT")
@@ -279,7 +281,7 @@ class DuckDbSeries:
         self._sizes = _Sizes(*db.execute(queries.COUNTS).fetchall()[0])
         self._sizes.loose_marks = self._sizes.marks - db.execute(queries.COUNT_JOINED).fetchall()[0][0]
 
-    def _write(self, db: Cursor, commit: Commit, points: Points, number: int) -> None:
+    def _write(self, db: Cursor, commit: Commit, points: Points) -> None:
         _append(db, "series", relation(self._names.staged, ("id", "device", "metric")))
         _append(db, "points", points.relation())
         first = self._sizes.event_n + 1
@@ -289,12 +291,10 @@ class DuckDbSeries:
         first = self._sizes.quarantine_n + 1
         entries = [(first + place, size_of(entry), *entry) for place, entry in enumerate(commit.quarantined)]
         _append(db, "quarantine", relation(entries, queries.QUARANTINE_COLUMNS))
-        db.execute("UPDATE meta SET value = $n WHERE name = 'commits'", {"n": number})
 
-    def _settle(self, commit: Commit, points: Points, number: int) -> None:
+    def _settle(self, commit: Commit, points: Points) -> None:
         """Bring what is in memory up to what is durable now."""
         sizes = self._sizes
-        sizes.commits = number
         sizes.points += len(points.t)
         sizes.events += len(commit.events)
         sizes.event_n += len(commit.events)
@@ -306,7 +306,7 @@ class DuckDbSeries:
         self._newest.take(points)
         self._newest.began(self._names.settle())
 
-    def _recover(self, error: duckdb.Error, commit: Commit, number: int) -> None:
+    def _recover(self, error: duckdb.Error, commit: Commit) -> None:
         """Return when the failed commit is durable after all; raise what it means otherwise.
 
         Whether a commit reached the file before it failed only the file can tell, so it is opened afresh.
@@ -314,7 +314,7 @@ class DuckDbSeries:
         if isinstance(error, _NEVER_STORABLE):
             raise Unstorable(_line(error)) from error
         self._drop()
-        self._doubtful = (number, commit)
+        self._doubtful = (self._sizes.rows(), commit)
         try:
             if not self._already_taken(commit):
                 raise SeriesError(f"{self._path.name} did not take the data: {_line(error)}") from error
@@ -327,8 +327,8 @@ class DuckDbSeries:
             self._reopen()
         if self._doubtful is None:
             return False
-        (number, doubtful), self._doubtful = self._doubtful, None
-        return self._sizes.commits == number and doubtful[:3] == commit[:3]
+        (before, doubtful), self._doubtful = self._doubtful, None
+        return self._sizes.rows() != before and doubtful[:3] == commit[:3]
 
     def _reopen(self) -> None:
         if self._closed:
@@ -467,11 +467,8 @@ def _join_marks(db: Cursor) -> int:
     return found
 
 
-def _append(db: Cursor, table: str, columns: Mapping[str, Any]) -> None:
-    """Append equally long columns to a table, in their order."""
-    if not columns or not len(next(iter(columns.values()))):
-        return
-    names = ", ".join(columns)
-    db.register("incoming", dict(columns))
-    db.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")  # noqa: S608 (names of this module)
-    db.unregister("incoming")
+def _append(db: Cursor, table: str, incoming: Mapping[str, Any]) -> None:
+    """Append equally long columns to a table, in their order. DuckDB finds `incoming` by its name in this frame."""
+    if incoming and len(next(iter(incoming.values()))):
+        names = ", ".join(incoming)
+        db.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")  # noqa: S608 (names of this package)

@@ -85,8 +85,7 @@ COUNTS: Final = """
 SELECT (SELECT count(*) FROM points), (SELECT count(*) FROM events), (SELECT coalesce(max(n), 0) FROM events),
        (SELECT count(*) FROM marks), (SELECT count(*) FROM quarantine), (SELECT coalesce(sum(size), 0) FROM quarantine),
        (SELECT coalesce(max(n), 0) FROM quarantine),
-       (SELECT coalesce(sum(value), 0) FROM meta WHERE name = 'quarantine_evicted'),
-       (SELECT coalesce(sum(value), 0) FROM meta WHERE name = 'commits')
+       (SELECT coalesce(sum(value), 0) FROM meta WHERE name = 'quarantine_evicted')
 """
 
 _AGGREGATES: Final = {
