@@ -22,6 +22,7 @@ from lamplighter_hub.registry.database import Database, sqlite_url
 from lamplighter_hub.series.duckdb import open_duckdb
 from lamplighter_hub.services import Services
 from lamplighter_hub.settings import Settings
+from lamplighter_hub.status.metrics import ControlCollector
 from lamplighter_hub.uplink.session import Session
 from lamplighter_protocols.errors import LamplighterError
 from lamplighter_protocols.profile import load_profiles
@@ -100,6 +101,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
         metrics=CollectorRegistry(),
         mqtt_url=link.url,
     )
+    services.metrics.register(ControlCollector(services))
     enrolment.watch(presence)
     devices.listen(services.configuration.born)
     devices.listen(services.commands.born)

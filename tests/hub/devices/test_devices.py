@@ -64,6 +64,19 @@ def test_a_device_may_move_once_its_agent_is_revoked(tmp_path: Path) -> None:
         assert made.hub.devices.find("lamp-1").agent == "agent-2"
 
 
+def test_an_agent_cannot_fill_the_registry(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        made.street()
+        for session in range(2, 9):
+            made.birth("agent-1", [f"d{session}-{number}" for number in range(999)], session=session)
+        assert made.hub.devices.count() == 5_000
+        made.crash()
+        made.birth("agent-1", ["one-more", "d2-1"], session=9)
+        assert made.hub.devices.count() == 5_000
+        assert made.hub.devices.carried_by("agent-1") == 1
+        assert made.hub.refusals.totals()["too_many_devices"] == 1
+
+
 def test_an_agent_that_is_not_enrolled_registers_nothing(tmp_path: Path) -> None:
     with rig(tmp_path) as made:
         made.birth("stranger", ["lamp-1"])

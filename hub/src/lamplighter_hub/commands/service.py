@@ -47,7 +47,7 @@ MAX_OPEN: Final = 100
 KEEP: Final = 200_000
 """Commands that are kept; beyond it the oldest finished ones go."""
 FORGET_EVERY_MS: Final = 60_000
-SENDS_PER_TICK: Final = 500
+SENDS_PER_TICK: Final = 2_000
 OVERDUE_MS: Final = 5_000
 SLOW_MS: Final = 60_000
 """After how long we ask again for the result of a command that the agent has received."""

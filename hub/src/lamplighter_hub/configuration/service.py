@@ -34,7 +34,7 @@ from lamplighter_protocols.topics import Channel, build
 DEVICE_LAYER: Final = "device"
 KEEP_CHANGES: Final = 200
 """Entries of history per device."""
-SENDS_PER_TICK: Final = 500
+SENDS_PER_TICK: Final = 2_000
 PENDING: Final = "pending"
 _REFUSED: Final = frozenset({ConfigurationState.REJECTED.value, ConfigurationState.ROLLED_BACK.value})
 _DATA: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(Data)

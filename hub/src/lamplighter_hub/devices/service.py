@@ -24,6 +24,8 @@ from lamplighter_protocols.presence import Birth, BornDevice
 from lamplighter_protocols.profile import Profile
 
 NOT_CARRIED: Final = "not_carried"
+MAX_OF_AGENT: Final = 5_000
+"""Devices that an agent may ever have named; a birth has at most 1,000 at once."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -69,6 +71,12 @@ class _Changes:
     new: dict[str, Known] = field(default_factory=dict)
     changed: dict[str, Known] = field(default_factory=dict)
 
+    added: Counter[str] = field(default_factory=Counter)
+
+    def add(self, known: Known) -> None:
+        self.new[known.id] = known
+        self.added[known.agent] += 1
+
     def get(self, device: str) -> Known | None:
         return self.new.get(device) or self.changed.get(device)
 
@@ -97,14 +105,15 @@ class DeviceService:
         self._lock = threading.Lock()
         self._devices: dict[str, Known] = {}
         self._carried: dict[str, set[str]] = {}
+        self._owned: Counter[str] = Counter()
         self._order: list[str] | None = None
         self._listeners: list[Callable[[Sequence[Taken]], None]] = []
 
     def load(self) -> None:
         """Read all devices."""
         with self._registry.read() as session:
-            rows = repository.everything(session)
-        self._take_up([Known(row.id, row.agent, row.profile, row.first_seen, row.carried) for row in rows])
+            devices = [Known(*columns) for columns in repository.everything(session)]
+        self._take_up(devices)
 
     def listen(self, listener: Callable[[Sequence[Taken]], None]) -> None:
         """Call a function after each group of births that was taken up."""
@@ -230,12 +239,15 @@ class DeviceService:
     # Steps of a birth
 
     def _take(self, changes: _Changes, agent: str, birth: Birth, arrived_ms: int) -> Taken:
-        mine = [born for born in birth.devices if self._is_mine(changes, agent, born)]
-        for born in mine:
+        mine = []
+        for born in birth.devices:
+            if not self._is_mine(changes, agent, born):
+                continue
+            mine.append(born)
             known = changes.get(born.id) or self._devices.get(born.id)
             now = Known(born.id, agent, born.profile, known.first_seen if known else arrived_ms)
             if known is None:
-                changes.new[born.id] = now
+                changes.add(now)
             elif known != now:
                 changes.put(now)
         for device in self._carried.get(agent, set()) - {born.id for born in mine}:
@@ -244,10 +256,13 @@ class DeviceService:
 
     def _is_mine(self, changes: _Changes, agent: str, born: BornDevice) -> bool:
         known = changes.get(born.id) or self._devices.get(born.id)
-        if known is None or known.agent == agent or not self._enrolment.knows(known.agent):
-            return True
-        self._refusals.record(agent, "foreign_device", f"device {born.id} belongs to agent {known.agent}")
-        return False
+        if known is not None and known.agent != agent and self._enrolment.knows(known.agent):
+            self._refusals.record(agent, "foreign_device", f"device {born.id} belongs to agent {known.agent}")
+            return False
+        if known is None and self._owned[agent] + changes.added[agent] >= MAX_OF_AGENT:
+            self._refusals.record(agent, "too_many_devices", f"has named {MAX_OF_AGENT} devices; {born.id} is one more")
+            return False
+        return True
 
     def _take_up(self, devices: Sequence[Known]) -> None:
         with self._lock:
@@ -257,6 +272,8 @@ class DeviceService:
                     self._order = None
                 else:
                     self._carried.get(before.agent, set()).discard(known.id)
+                    self._owned[before.agent] -= 1
+                self._owned[known.agent] += 1
                 self._devices[known.id] = known
                 if known.carried:
                     self._carried.setdefault(known.agent, set()).add(known.id)
