@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import chain, permutations
 from pathlib import Path
 
+import pytest
 from services.agent import Agent
 from services.brokers import kill_broker
 from services.hub import Hub
@@ -58,6 +59,7 @@ def stamp(number: int) -> str:
     return datetime.fromtimestamp(FIRST_MS / 1000 + number, UTC).strftime("%Y-%m-%dT%H:%M:%S.000")
 
 
+@pytest.mark.timeout(420)
 def test_nothing_is_lost_or_doubled(hub: Hub, tmp_path: Path, children: Children) -> None:
     log = tmp_path / "counter.csv"
     writer = Writer(log)
@@ -94,8 +96,11 @@ path = "{log}"
 poll_s = 0.1
 """.replace('data = "state"', 'data = "state"\nprofiles = ["profiles"]')
     )
-    (folder / "profiles").mkdir()
-    (folder / "profiles" / "counter.toml").write_text(PROFILE)
+    for place in (folder / "profiles", tmp_path / "profiles"):
+        place.mkdir(exist_ok=True)
+        (place / "counter.toml").write_text(PROFILE)
+    hub.running.stop()
+    hub.start()
     return agent.enroll(hub).start()
 
 
