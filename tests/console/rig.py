@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 from fastapi import FastAPI
 from services.wait import eventually
 
@@ -67,6 +68,8 @@ class Street:
             self.hub.clock,
             announcer(self.hub.live),
         )
+        self.url = ""
+        self._visitors: list[httpx.Client] = []
         self._outboxes: dict[str, str] = {}
         self._numbers: dict[tuple[str, str], int] = {}
 
@@ -74,7 +77,6 @@ class Street:
         return self.hub.clock()
 
     def close(self) -> None:
-        self.hub.live.close()
         self.hub.series.close()
         self.hub.registry.close()
 
@@ -162,8 +164,18 @@ class Street:
 
     # Who looks
 
-    def link(self, role: Role = Role.ADMINISTRATOR, name: str = "Ms Li", base: str = "http://testserver") -> str:
-        return self.hub.access.new_link(name, role, "test", base).url
+    def leave_all(self) -> None:
+        for client in self._visitors:
+            client.close()
+
+    def link(self, role: Role = Role.ADMINISTRATOR, name: str = "Ms Li") -> str:
+        return self.hub.access.new_link(name, role, "test", self.url).url
+
+    def visit(self, **headers: str) -> httpx.Client:
+        """Return a client that nobody has signed in."""
+        client = httpx.Client(base_url=self.url, headers=headers, timeout=30)
+        self._visitors.append(client)
+        return client
 
 
 def fill(street: Street, *, more: int = 70) -> None:
@@ -231,25 +243,20 @@ def _events(street: Street, now: int) -> None:
 
 @contextmanager
 def street(data: Path) -> Iterator[Street]:
+    """A hub on a real port, with nothing behind it yet."""
     made = Street(data)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@contextmanager
-def serving(street: Street) -> Iterator[str]:
-    """Serve it on a real port; yields its address."""
     listener = listen("127.0.0.1", 0)
-    server = HttpServer(street.app)
+    made.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = HttpServer(made.app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
         eventually(lambda: server.started)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield made
     finally:
-        street.hub.live.close()
+        made.leave_all()
+        made.hub.live.close()
         server.stop()
         thread.join()
         listener.close()
+        made.close()

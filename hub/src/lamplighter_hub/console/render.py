@@ -27,9 +27,7 @@ class Renderer:
         self._clock = clock
         self._environments = {code: self._environment(language) for code, language in LANGUAGES.items()}
 
-    def page(
-        self, request: Request, visitor: Visitor, name: str, status: int = 200, /, **values: Any
-    ) -> HTMLResponse:
+    def page(self, request: Request, visitor: Visitor, name: str, status: int = 200, /, **values: Any) -> HTMLResponse:
         """Render a template; `path` and `visitor` are known to all of them."""
         template = self._environments[visitor.language.code].get_template(name)
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")

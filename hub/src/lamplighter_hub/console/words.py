@@ -139,7 +139,16 @@ THEMES: Final = {
     "light": N_("Light"),
     "dark": N_("Dark"),
 }
-UNITS: Final = {"Cel": "°C", "deg": "°", "ug/m3": "µg/m³", "mg/m3": "mg/m³", "1": "", "count": "", "m3/s": "m³/s", "%RH": "%"}
+UNITS: Final = {
+    "Cel": "°C",
+    "deg": "°",
+    "ug/m3": "µg/m³",
+    "mg/m3": "mg/m³",
+    "1": "",
+    "count": "",
+    "m3/s": "m³/s",
+    "%RH": "%",
+}
 """How people write UCUM and SenML units; others are written as they are."""
 
 

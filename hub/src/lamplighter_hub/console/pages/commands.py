@@ -75,9 +75,7 @@ class ShownCommand:
 
 
 @router.get("")
-def catalogue(
-    page: GuestPage, device: DevicePath, cursor: Annotated[str, Query(max_length=400)] = ""
-) -> HTMLResponse:
+def catalogue(page: GuestPage, device: DevicePath, cursor: Annotated[str, Query(max_length=400)] = "") -> HTMLResponse:
     """Show what can be sent, and what was sent."""
     values = _sent_values(page, device, cursor) | {"specs": _specs(page, device)}
     return page.render("device/commands.html", **values, **head_values(page, device, "commands"))

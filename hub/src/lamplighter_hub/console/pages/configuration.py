@@ -113,7 +113,9 @@ def _form_values(
 ) -> dict[str, Any]:
     differing = {part.field for part in view.difference()}
     texts = typed if typed is not None else {name: written(value) for name, value in view.layer.items()}
-    rows = [_row(page, view, name, texts.get(name, ""), (errors or {}).get(name, ""), differing) for name in view.fields]
+    rows = [
+        _row(page, view, name, texts.get(name, ""), (errors or {}).get(name, ""), differing) for name in view.fields
+    ]
     return {"fields": rows, "saved": 0, "unchanged": False, "problem": ""}
 
 

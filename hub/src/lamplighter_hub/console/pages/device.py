@@ -175,7 +175,9 @@ def events(
     return page.render(
         "device/events.html",
         events=shown_events({device: profile}, page.language, found),
-        names=[(code, page.language.pick(spec.title, code)) for code, spec in profile.events.items()] if profile else [],
+        names=[(code, page.language.pick(spec.title, code)) for code, spec in profile.events.items()]
+        if profile
+        else [],
         name=name,
         cursor=cursor,
         after=f"/devices/{device}/events?{urlencode(given | {'cursor': following})}" if following else "",
@@ -220,9 +222,7 @@ def _metrics(page: Page, device: str, chosen: Range, width: int) -> list[Charted
         buckets = _buckets(page, device, name, metric, chosen, width) if width else []
         title = page.language.pick(metric.title, name)
         boolean = metric.type == "boolean"
-        found.append(
-            ChartedMetric(name, title, metric.unit, metric.decimals, boolean, latest.get(name), buckets)
-        )
+        found.append(ChartedMetric(name, title, metric.unit, metric.decimals, boolean, latest.get(name), buckets))
     return found
 
 
@@ -235,9 +235,7 @@ def _charted(profile: Profile | None) -> list[tuple[str, Metric]]:
 
 def _buckets(page: Page, device: str, name: str, metric: Metric, chosen: Range, width: int) -> list[Bucket]:
     start = chosen.end - chosen.span
-    found = page.hub.series.buckets(
-        device, name, start, chosen.end, width_ms=width, aggregation=metric.aggregation
-    )
+    found = page.hub.series.buckets(device, name, start, chosen.end, width_ms=width, aggregation=metric.aggregation)
     return found[::-1]
 
 
