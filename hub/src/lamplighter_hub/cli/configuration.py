@@ -117,6 +117,8 @@ def _present(at: Session, body: dict[str, Any]) -> None:
 
 
 def _summary(desired: dict[str, Any], reported: dict[str, Any]) -> str:
+    if not (desired.get("version") or reported):
+        return "never changed: the profile's defaults are in force"
     told = f"version {reported['version']} {reported.get('state') or ''}".strip() if reported else "nothing yet"
     reason = f" ({reported['reason']})" if reported.get("reason") else ""
     return f"desired version {desired.get('version', 0)}, reported {told}{reason}"

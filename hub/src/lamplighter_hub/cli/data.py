@@ -159,4 +159,5 @@ def _progress() -> Progress:
         TimeElapsedColumn(),
         console=console(error=True),
         transient=True,
+        disable=not sys.stderr.isatty(),
     )

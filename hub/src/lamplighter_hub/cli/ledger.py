@@ -56,7 +56,8 @@ def ledger(at: Session, agent: AgentId = "", limit: Limit = 100_000) -> None:
     if at.show.as_json:
         at.show.json(rows)
     else:
-        at.show.table([{**row, "missing_text": ranges(row)} for row in rows], COLUMNS, "no agent has sent anything yet")
+        used = [{**row, "missing_text": ranges(row)} for row in rows if row["highest"] or row["held"]]
+        at.show.table(used, COLUMNS, "no agent has sent anything yet")
         if rows:
             at.show.say(_summary(rows))
     raise typer.Exit(1 if _missing(rows) else 0)
