@@ -178,7 +178,7 @@ class AccessService:
             self.attempts.failed(client)
             self._refusals.record(client or "unknown", "wrong_sign_in_link", "a sign-in link that is not valid")
             raise Unauthenticated(
-                "this link was used before or has expired; `lamplighter token link` makes a new one",
+                "this link was used before or has expired; `lamplighter sign-in-link` makes a new one",
                 code="wrong_sign_in_link",
             )
         return SignedIn(cookie, _session_principal(opened, cookie), opened.expires_at)
