@@ -172,6 +172,7 @@ class TailDriver(Driver):
         """Pass over a piece that is longer than any line: nobody will ever end it."""
         if len(chunk) > LONGEST_LINE:
             taken.offset += len(chunk)
+            taken.full = True
             _refuse(taken, f"a line of more than {LONGEST_LINE} bytes", chunk[:80])
         return taken
 
