@@ -1,7 +1,7 @@
 """A socket that reads and writes in large pieces.
 
 paho reads a message with three system calls and writes one for every acknowledgement. Between it and the real socket
-stands this buffer, so that a burst costs one call each way (figures: docs/decisions/0033).
+stands this buffer, so that a burst costs one call each way (figures: docs/decisions/0032).
 """
 
 from __future__ import annotations
