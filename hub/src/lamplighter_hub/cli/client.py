@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 PREFIX: Final = "/api/v1"
 PAGE: Final = 1000
@@ -75,6 +76,8 @@ class Hub:
     def client(self) -> httpx.Client:
         """The HTTP client; made at the first call. A proxy of the environment never sees a call to this machine."""
         if self._client is None:
+            import httpx  # here and below: a hub that starts by the same program does without its memory
+
             headers = {"Authorization": f"Bearer {self.address.token}"} if self.address.token else {}
             self._client = httpx.Client(
                 base_url=self.address.url,
@@ -125,6 +128,8 @@ class Hub:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
+        import httpx
+
         where = self.address.url
         try:
             yield

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 WIDE: Final = 400
 """Columns when nobody looks at a terminal: a program that reads a table gets whole lines."""
@@ -36,6 +36,8 @@ COLOURS: Final = {
 
 def console(*, error: bool = False) -> Console:
     """Return a console for answers, or for progress and errors."""
+    from rich.console import Console  # here and below: a hub that starts by the same program does without its memory
+
     stream = sys.stderr if error else sys.stdout
     return Console(file=stream, width=None if stream.isatty() else WIDE, highlight=False, soft_wrap=error)
 
@@ -65,6 +67,8 @@ def clock(ms: object) -> str:
 
 def coloured(value: object) -> Text:
     """Return a cell; a known state is coloured."""
+    from rich.text import Text
+
     text = plain(value)
     return Text(text, style=COLOURS.get(text, ""))
 
@@ -80,6 +84,8 @@ class Column:
 
     def cell(self, item: Mapping[str, Any]) -> Text:
         """Return this column's cell of one item; `a.b` reaches into an object."""
+        from rich.text import Text
+
         value: Any = item
         for part in self.key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
@@ -110,6 +116,9 @@ class Show:
         if self.as_json:
             self.json(value)
             return
+        from rich.table import Table
+        from rich.text import Text
+
         grid = Table.grid(padding=(0, 2))
         for column in columns:
             if cell := column.cell(value):
@@ -118,21 +127,30 @@ class Show:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line for people; nothing for programs."""
+        from rich.text import Text
+
         if not self.as_json:
             console().print(Text(plain(text), style=style))
 
     def note(self, text: str) -> None:
         """Print a remark on the error channel, so that it never mixes with data."""
+        from rich.text import Text
+
         console(error=True).print(Text(plain(text), style="dim"))
 
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
         """Show on a terminal that work goes on."""
+        from rich.text import Text
+
         with console(error=True).status(Text(plain(text))):
             yield
 
 
 def _table(items: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Table:
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         right = column.kind == "number"
