@@ -1,6 +1,6 @@
 """How fast the embedded store takes commits, and how long it stalls:
 
-python tests/bench/series.py [FOLDER]
+    python tests/bench/series.py [--first MILLIONS]
 
 For each size of a commit: points/s and commits/s, the times of a commit (ms), and how long its samples are. Then reads
 beside it on what was written. Numbers of a run stand in docs/decisions/0040.
@@ -8,9 +8,9 @@ beside it on what was written. Numbers of a run stand in docs/decisions/0040.
 
 from __future__ import annotations
 
+import argparse
 import random
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -43,16 +43,18 @@ def commits(points: int, length: int) -> Callable[[int], Commit]:
     return make
 
 
-def measure(store: DuckDbSeries, make: Callable[[int], Commit]) -> list[float]:
-    """Commit for a while; return the time of each commit in ms, without the making of its samples."""
+def measure(store: DuckDbSeries, make: Callable[[int], Commit]) -> tuple[list[float], float]:
+    """Commit for a while; return the time of each commit in ms, and their CPU seconds, without the making of them."""
     found: list[float] = []
+    cpu = 0.0
     end = time.perf_counter() + SECONDS
     while time.perf_counter() < end:
         commit = make(len(found) + 1)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         store.commit(commit)
         found.append((time.perf_counter() - began) * 1000)
-    return sorted(found)
+        cpu += time.process_time() - used
+    return sorted(found), cpu
 
 
 def resident_mb() -> int:
@@ -73,16 +75,27 @@ def reads(store: DuckDbSeries) -> dict[str, Callable[[], object]]:
     }
 
 
-def main(folder: Path) -> None:
+def fill(store: DuckDbSeries, millions: float) -> None:
+    """Put points in before the measurement, as a hub finds them after some hours."""
+    make = commits(102_000, 60)
+    for number in range(-int(millions * 1_000_000 / 102_000), 0):
+        store.commit(make(number)._replace(marks=()))
+
+
+def main(folder: Path, millions: float) -> None:
     print(f"resident at start {resident_mb()} MB")
     store = open_duckdb(folder)
     print(f"resident, store open {resident_mb()} MB")
-    print("points  length   points/s  commits/s   p50 ms   p99 ms   max ms")
+    fill(store, millions)
+    print("points  length   points/s  commits/s   p50 ms   p99 ms   max ms   CPU-s/M points")
     for points, length in CASES:
-        times = measure(store, commits(points, length))
+        times, cpu = measure(store, commits(points, length))
         rate = 1000 / (sum(times) / len(times))
         middle, late = times[len(times) // 2], times[len(times) * 99 // 100]
-        print(f"{points:6} {length:7} {points * rate:10.0f} {rate:10.0f} {middle:8.2f} {late:8.2f} {times[-1]:8.2f}")
+        print(
+            f"{points:6} {length:7} {points * rate:10.0f} {rate:10.0f} {middle:8.2f} {late:8.2f} {times[-1]:8.2f}"
+            f" {cpu / (points * len(times)) * 1e6:10.2f}"
+        )
     print(f"{store.counts()}\nresident {resident_mb()} MB")
     store.close()
     began = time.perf_counter()
@@ -96,8 +109,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as made:
-            main(Path(made))
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--first", type=float, default=0, help="million points to put in first")
+    with tempfile.TemporaryDirectory() as made:
+        main(Path(made), options.parse_args().first)

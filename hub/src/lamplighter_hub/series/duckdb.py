@@ -54,7 +54,7 @@ class Limits(NamedTuple):
     threads: int = 2
     quarantine_rows: int = 10_000
     quarantine_bytes: int = 64 * 1024 * 1024
-    loose_marks: int = 20_000
+    loose_marks: int = 50_000
 
 
 @dataclass(slots=True)
@@ -439,6 +439,7 @@ def _config(path: Path, limits: Limits) -> dict[str, str | bool | int | float | 
     return {
         "memory_limit": limits.memory,
         "threads": limits.threads,
+        "async_threads": 1,
         "temp_directory": str(path.with_name(path.name + ".tmp")),
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
