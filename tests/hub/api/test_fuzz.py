@@ -16,7 +16,7 @@ from hub.registry.rig import OPERATOR, Rig, calling, rig
 from lamplighter_hub.commands.service import Request
 from lamplighter_hub.errors import Problem
 
-EXAMPLES = 500
+EXAMPLES = 1_500
 ENDLESS = {"/api/v1/stream"}
 
 

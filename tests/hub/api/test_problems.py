@@ -13,6 +13,7 @@ from hub.registry.rig import calling, rig
 from lamplighter_hub.access.guard import HEADERS, MAX_BODY
 from lamplighter_hub.access.roles import Role
 from lamplighter_hub.errors import Problem
+from lamplighter_hub.http_server import listen
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> Problem:
@@ -154,3 +155,10 @@ def test_status_health_and_metrics(tmp_path: Path) -> None:
         }
         assert samples["lamplighter_devices", "online"] == 2
         assert client.get("/metrics", headers={"X-Forwarded-For": "10.0.0.1"}).status_code == 401
+
+
+def test_small_answers_do_not_wait_for_more() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()) as _:
+        accepted, _where = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
