@@ -67,8 +67,8 @@ def test_nothing_is_lost_or_doubled(hub: Hub, tmp_path: Path, children: Children
     writer.start()
 
     for order in ROUNDS:
+        wait_for_more(hub)
         for victim in order:
-            wait_for_more(hub)
             strike(victim, hub, agent)
     writer.enough.set()
     writer.join()
