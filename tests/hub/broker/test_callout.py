@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lamplighter_hub.broker.callout import ConnectRequest
 from lamplighter_hub.uplink.session import Message, Session
 from lamplighter_protocols import topics
 from lamplighter_protocols.topics import Channel
@@ -68,7 +69,7 @@ def test_a_wrong_or_stolen_identity_is_refused_and_seen(
     with plain(broker.port, username, password, client_id=client_id) as client:
         assert client.connect() == "Not authorized"
     if not username.startswith("_"):
-        request, why = broker.refused[-1]
+        request, why = eventually(lambda: broker.refused)[-1]
         assert (request.username, request.client_id, request.kind) == (username, client_id, "mqtt")
         assert request.host == "127.0.0.1"
         assert why.startswith(reason)
@@ -165,6 +166,28 @@ def test_a_payload_larger_than_an_envelope_still_arrives(broker: Embedded, hub: 
         agent.connect()
         agent.publish(BATCH, b"x" * 600_000)
         assert [len(message.payload) for message in taken(hub, 1)] == [600_000]
+
+
+def test_a_defect_in_a_decision_refuses_one_and_not_the_next(tmp_path: Path) -> None:
+    def decide(request: ConnectRequest) -> str | None:
+        if request.username == "unlucky":
+            raise KeyError(request.username)
+        return None
+
+    with nats_server(tmp_path / "broker", decide) as broker:
+        with plain(broker.port, "unlucky", "x") as client:
+            assert client.connect() == "Not authorized"
+        with plain(broker.port, "lucky", "x") as client:
+            assert client.connect() == "Success"
+        assert [why for _, why in broker.refused] == ["the hub could not decide"]
+
+
+def test_an_endless_name_is_refused_and_not_kept(broker: Embedded) -> None:
+    with plain(broker.port, "a" * 30_000, "x") as client:
+        assert client.connect() in {"Not authorized", "Unspecified error"}
+    (request, why) = eventually(lambda: broker.refused)[-1]
+    assert len(request.username) == len(request.client_id) == 128
+    assert why.startswith("bad user name")
 
 
 def test_two_thousand_agents_at_once(broker: Embedded, hub: Session) -> None:

@@ -145,6 +145,45 @@ def test_killed_it_comes_back_with_what_it_had_confirmed(tmp_path: Path) -> None
         assert sorted(got, key=int) == [str(number).encode() for number in range(100)]
 
 
+def test_a_full_store_confirms_no_more_and_serves_again_when_it_is_read(tmp_path: Path) -> None:
+    topic = topics.build("air-1", Channel.BATCH)
+    options = NatsOptions(tmp_path / "broker", mqtt_port=0, max_store=4 * 1024 * 1024, redeliver_after_s=1)
+    server = NatsServer(options, knows_everybody, lambda _request, _why: None)
+    server.start()
+    try:
+        away = Session(server.url, "_hub", server.username, server.password)
+        away.start()
+        assert away.connected.wait(10)
+        away.stop()
+        with plain(server.port, "air-1", secret_of("air-1")) as agent:
+            agent.connect()
+            confirmed = 0
+            while not agent.gone.is_set():
+                sent = agent.client.publish(topic, b"x" * 500_000, 1)
+                eventually(lambda message=sent: message.is_published() or agent.gone.is_set())  # type: ignore[misc]
+                confirmed += sent.is_published()
+        assert 4 <= confirmed <= 8
+        back = Session(server.url, "_hub", server.username, server.password)
+        back.start()
+        try:
+            assert back.connected.wait(10), back.trouble
+            found = 0
+            while found < confirmed:
+                messages = back.take(100, 10)
+                assert messages
+                back.acknowledge(messages)
+                found += len(messages)
+            eventually(lambda: back.counters.acknowledged == confirmed)
+            with plain(server.port, "air-1", secret_of("air-1")) as agent:
+                assert agent.connect() == "Success"
+                agent.publish(topic, "room again")
+                assert [message.payload for message in back.take(1, 10)] == [b"room again"]
+        finally:
+            back.stop()
+    finally:
+        server.stop()
+
+
 def test_it_is_restarted_every_time(tmp_path: Path) -> None:
     with nats_server(tmp_path / "broker") as broker:
         for round_number in range(1, 4):

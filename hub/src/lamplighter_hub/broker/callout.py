@@ -24,6 +24,7 @@ import nats.errors
 import nkeys
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.api import DiscardPolicy
 
 from lamplighter_hub.broker import configuration
 from lamplighter_hub.broker.configuration import Secrets
@@ -31,11 +32,14 @@ from lamplighter_protocols import topics
 from lamplighter_protocols.errors import BadTopic
 
 QUESTIONS: Final = "$SYS.REQ.USER.AUTH"
+MESSAGES: Final = "$MQTT_msgs"
 RETAINED: Final = "$MQTT_rmsgs"
 REQUEST_TIMEOUT_S: Final = 5.0
 PING_EVERY_S = 10
 """Three pings without an answer, and the server counts as dead."""
 PENDING_QUESTIONS: Final = 65_536
+MAX_NAME: Final = 128
+"""What is kept of a name; an agent id has 64 characters at most, so that a cut one is none."""
 
 _HEADER: Final = {"typ": "JWT", "alg": "ed25519-nkey"}
 _log = logging.getLogger(__name__)
@@ -106,21 +110,33 @@ class Callout:
                 await connection.close()
 
     async def kick(self, agent: str) -> bool:
-        """Disconnect an agent; false when none of that name was let in, or it has gone already."""
+        """Disconnect an agent; false when none of that name is here, or the server is silent."""
         known = self._sessions.pop(agent, None)
         if known is None:
             return False
         server, connection_id = known
         order = json.dumps({"cid": connection_id}).encode()
-        answer = await self._system.request(f"$SYS.REQ.SERVER.{server}.KICK", order, timeout=REQUEST_TIMEOUT_S)
+        try:
+            answer = await self._system.request(f"$SYS.REQ.SERVER.{server}.KICK", order, timeout=REQUEST_TIMEOUT_S)
+        except (nats.errors.Error, OSError) as error:
+            _log.warning("broker: %s could not be disconnected: %s", agent, str(error) or type(error).__name__)
+            return False
         return "error" not in json.loads(answer.data)
 
-    async def bound_retained(self, max_bytes: int) -> None:
-        """Limit what agents can retain. The server makes the stream at the first MQTT connection, without a limit."""
+    async def bound_store(self, max_messages: int, max_retained: int) -> None:
+        """Limit, in bytes, what agents can store.
+
+        The server makes its streams at the first MQTT connection, without a limit: one agent could fill the store,
+        and then no session could be opened any more, not even the hub's. Of retained messages the oldest goes; any other is refused, and so not confirmed, when there is no room.
+        """
+        await self._bound(MESSAGES, max_messages, DiscardPolicy.NEW)
+        await self._bound(RETAINED, max_retained, DiscardPolicy.OLD)
+
+    async def _bound(self, name: str, max_bytes: int, discard: DiscardPolicy) -> None:
         streams = self._keeper.jetstream()
-        stream = (await streams.stream_info(RETAINED)).config
-        if stream.max_bytes != max_bytes:
-            stream.max_bytes = max_bytes
+        stream = (await streams.stream_info(name)).config
+        if (stream.max_bytes, stream.discard) != (max_bytes, discard):
+            stream.max_bytes, stream.discard = max_bytes, discard
             await streams.update_stream(stream)
 
     async def _connect(self, connection: Client, url: str, user: str, password: str) -> None:
@@ -152,9 +168,10 @@ class Callout:
             user = self._signed(_user(request.username, question["user_nkey"]))
         else:
             self._tally.refused += 1
-            self._refused(request, reason)
         content = {"type": "authorization_response", "version": 2, "jwt": user, "error": reason or ""}
         await message.respond(self._signed({"sub": question["user_nkey"], "aud": server, "nats": content}).encode())
+        if reason is not None:
+            self._refused(request, reason)
 
     def _reason(self, request: ConnectRequest) -> str | None:
         if request.kind != "mqtt":
@@ -165,7 +182,11 @@ class Callout:
             topics.publish_filter(request.username)
         except BadTopic as error:
             return f"bad user name: {error.detail}"
-        return self._decide(request)
+        try:
+            return self._decide(request)
+        except Exception:  # noqa: BLE001 - supervision: a defect in one decision must answer that client, and the next
+            _log.warning("broker: the decision about %s failed", request.username, exc_info=True)
+            return "the hub could not decide"
 
     def _signed(self, claims: dict[str, Any]) -> str:
         claims |= {"iss": self._secret.issuer, "iat": int(time.time())}
@@ -197,9 +218,9 @@ def _request(question: dict[str, Any]) -> ConnectRequest:
     client = question["client_info"]
     said = question["connect_opts"]
     return ConnectRequest(
-        username=said.get("user", ""),
+        username=said.get("user", "")[:MAX_NAME],
         password=said.get("pass", ""),
-        client_id=client.get("mqtt_id", ""),
+        client_id=client.get("mqtt_id", "")[:MAX_NAME],
         host=client.get("host", ""),
         kind=client.get("type", ""),
     )

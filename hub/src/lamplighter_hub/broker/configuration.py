@@ -27,6 +27,8 @@ MAX_PAYLOAD: Final = 1024 * 1024
 AUTHORIZATION_TIMEOUT_S: Final = 30
 """A storm of 15,000 sessions waits for its decisions; with the default of 2 s half of them would be refused."""
 MAX_UNACKNOWLEDGED: Final = 5_000
+FOR_SESSIONS: Final = 256 * 1024 * 1024
+"""Room for sessions beside the messages: where it is missing nobody can connect."""
 _MIB: Final = 1024 * 1024
 
 
@@ -88,7 +90,7 @@ def _document(options: NatsOptions, secret: Secrets, mqtt_port: int) -> dict[str
         "jetstream": {
             "store_dir": str(options.folder / "jetstream"),
             "max_memory_store": 64 * _MIB,
-            "max_file_store": options.max_store,
+            "max_file_store": options.max_store + options.max_retained + FOR_SESSIONS,
             # A killed process loses nothing that was confirmed; a power cut loses at most this much of it.
             "sync_interval": "1s",
         },

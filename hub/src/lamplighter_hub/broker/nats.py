@@ -151,7 +151,7 @@ class NatsServer:
             self._note("nats-server ended")
         except (BrokerFailed, ConnectionError) as error:
             self._note(str(error))
-        except Exception as error:  # noqa: BLE001 - the broker's supervision point: a defect here must not end the broker
+        except Exception as error:  # noqa: BLE001 - supervision: a defect here must not end the broker
             _log.warning("broker: a defect ended the watch over nats-server", exc_info=True)
             self._note(f"{type(error).__name__} while watching nats-server")
         return served
@@ -165,7 +165,7 @@ class NatsServer:
         try:
             await callout.open(await self._client_url(process))
             await self._probe(process)
-            await callout.bound_retained(self._options.max_retained)
+            await callout.bound_store(self._options.max_store, self._options.max_retained)
             self._callout = callout
             yield callout
         finally:

@@ -205,7 +205,7 @@ class Session:
         while not self._stopping.is_set():
             try:
                 reached = self._connection(bell)
-            except Exception:  # noqa: BLE001 - the uplink's supervision point: a malformed packet must not end the hub
+            except Exception:  # noqa: BLE001 - supervision: a malformed packet must not end the hub
                 _log.exception("uplink: the connection to %s ended by a defect", self.where)
                 reached = False
             self._lost()
