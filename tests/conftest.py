@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from services import need, ports, process
 
 KEPT = frozenset({"LAMPLIGHTER_DATA"})
