@@ -8,8 +8,19 @@ from pathlib import Path
 import httpx
 import pytest
 from console.rig import Street, fill, street
+from services import need
 
 from lamplighter_hub.access.roles import Role
+from lamplighter_hub.console.assets import Assets, AssetsMissing
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _assets() -> None:
+    """Pages need the files that the build brings."""
+    try:
+        Assets()
+    except AssetsMissing as error:
+        need.missing(str(error))
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_a_wrong_argument_is_named(hall: Street) -> None:
 def test_an_offline_device_is_said_before_and_after(hall: Street) -> None:
     client = sign_in(hall, Role.OPERATOR)
     hall.leave("hall", "connection_lost")
-    assert "not online" in read(client.get("/devices/kiosk-1/commands/new/lock").text).one("form", novalidate="").text
+    assert "not online" in read(client.get("/devices/kiosk-1/commands/new/lock").text).one(id="command").text
     answer = read(send(client, "/devices/kiosk-1/commands/new/lock", expires_in_s="10").text)
     command = answer.one(id="command").get("data-command")
     assert answer.one(id="command").get("data-command-state") == "queued"

@@ -5,11 +5,12 @@ import { number, refresh } from "./times.js";
 const EVERY_MS = 1000;
 const HEARD_MS = 10_000;
 
-function startRows(table) {
+function startRows() {
   let asked = false;
   const ask = async () => {
     asked = false;
-    const rows = [...table.querySelectorAll("tr[data-device]")];
+    const table = document.querySelector("[data-live-rows]");
+    const rows = [...(table?.querySelectorAll("tr[data-device]") ?? [])];
     if (!rows.length || document.hidden) return;
     const query = new URLSearchParams(rows.map((row) => ["device", row.dataset.device]));
     const answer = await fetch(`${table.dataset.liveRows}?${query}`, { headers: { "HX-Request": "true" } });
@@ -47,7 +48,7 @@ function onReadings({ device, metrics }) {
 
 /** Wire what changes in place. */
 export function start() {
-  document.querySelectorAll("[data-live-rows]").forEach(startRows);
+  if (document.querySelector("#list")) startRows();
   document.body.addEventListener("hub:readings", (event) => onReadings(event.detail));
   const news = document.querySelector("[data-new-events]");
   const here = document.querySelector("[data-device]")?.dataset.device;
