@@ -127,7 +127,8 @@ class Callout:
         """Limit, in bytes, what agents can store.
 
         The server makes its streams at the first MQTT connection, without a limit: one agent could fill the store,
-        and then no session could be opened any more, not even the hub's. Of retained messages the oldest goes; any other is refused, and so not confirmed, when there is no room.
+        and then no session could be opened any more, not even the hub's. Of retained messages the oldest goes; any
+        other is refused, and so not confirmed, when there is no room.
         """
         await self._bound(MESSAGES, max_messages, DiscardPolicy.NEW)
         await self._bound(RETAINED, max_retained, DiscardPolicy.OLD)
