@@ -13,6 +13,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from pydantic_core import to_json
+
 from lamplighter_agent.clock import Clock
 from lamplighter_agent.commands import Commands, Target
 from lamplighter_agent.disk import Disk
@@ -23,7 +25,6 @@ from lamplighter_protocols.commands import Cancel, Command, CommandState, transi
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.profile import Profile
 from lamplighter_protocols.records import ResultRecord
-from pydantic_core import to_json
 
 T0 = 1_795_476_600_000
 PROFILE = Profile.model_validate(
@@ -90,7 +91,8 @@ class Bench:
         self._cut("before begin")
         await begin()
         self._cut("after begin")
-        self.acts.append(name)
+        assert timeout_s > 0
+        self.acts.append(name if lease_s is None else f"{name} for {lease_s} s")
         self._cut("after act")
         return self.answer(name, args)
 

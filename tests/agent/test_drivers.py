@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lamplighter_agent import registry
 from lamplighter_agent.driver import Context, Driver, Fatal, Output, Partial, Refused, Retriable
 from lamplighter_agent.drivers.modbus import ModbusDriver

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from lamplighter_agent.errors import StateUnreadable
 from lamplighter_agent.outbox import Outbox, Samples, Single, read_only, single
 from lamplighter_agent.packing import Sample
@@ -37,9 +38,7 @@ def event(stream: Stream, nth: int, size: int = 0) -> Single:
 
 
 def receipt(outbox: Outbox, also: dict[Stream, list[tuple[int, int]]] | None = None, **through: int) -> Receipt:
-    return Receipt(
-        outbox=outbox.id, through={Stream(name): n for name, n in through.items()}, also=also or {}, now=T0
-    )
+    return Receipt(outbox=outbox.id, through={Stream(name): n for name, n in through.items()}, also=also or {}, now=T0)
 
 
 def records(outbox: Outbox, stream: Stream) -> list[Any]:

@@ -85,7 +85,9 @@ async def _serve(written: Path, kind: str, where: str) -> None:
     from pymodbus.server import ModbusSerialServer, ModbusTcpServer
     from pymodbus.simulator import DataType, SimData, SimDevice
 
-    async def remember(code: int, _s: int, at: int, _c: int, _r: list[int], values: list[int] | list[bool] | None) -> None:
+    async def remember(
+        code: int, _s: int, at: int, _c: int, _r: list[int], values: list[int] | list[bool] | None
+    ) -> None:
         if values is not None and code in (6, 16):
             with written.open("a") as file:
                 file.writelines(f"{at + nth} {int(value)}\n" for nth, value in enumerate(values))
@@ -94,8 +96,9 @@ async def _serve(written: Path, kind: str, where: str) -> None:
     words[0:3], inputs[40] = [123, 1, 2], 7
     coils = [nth == 2 for nth in range(112)]
     bits = [SimData(0, values=coils, datatype=DataType.BITS)]
-    tables = [[SimData(0, values=values, datatype=DataType.REGISTERS)] for values in (words, inputs)]
-    device = SimDevice(1, simdata=(bits, bits, *tables), action=remember)
+    holding = [SimData(0, values=words, datatype=DataType.REGISTERS)]
+    others = [SimData(0, values=inputs, datatype=DataType.REGISTERS)]
+    device = SimDevice(1, simdata=(bits, bits, holding, others), action=remember)
     server: Any
     if kind == "tcp":
         server = ModbusTcpServer(device, address=("127.0.0.1", int(where)))

@@ -17,11 +17,12 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from paho.mqtt.enums import CallbackAPIVersion
+
 from lamplighter_protocols import topics
 from lamplighter_protocols.configuration import document_hash
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.topics import Channel
-from paho.mqtt.enums import CallbackAPIVersion
 
 KID = "test-1"
 

@@ -22,9 +22,10 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0 well, 1 failed, 2 a mistake in a file or an option."""
+    options = _parser().parse_args(argv)
+
     from lamplighter_protocols.errors import LamplighterError
 
-    options = _parser().parse_args(argv)
     _set_up_logging(options.verbose)
     try:
         return _COMMANDS[options.command](options)

@@ -98,16 +98,18 @@ class Runner:
 
     async def run(self) -> None:
         """Read for ever."""
-        instant: int | None = self._clock.now()
+        instant: int | None = None
+        before: int | None = None
         while True:
             try:
                 more = await self._once(instant)
             except DriverError as error:
                 await self._failing(error)
                 await asyncio.sleep(self._wait_s(error))
-                instant = None
+                instant = before = None
                 continue
-            instant = None if more else await self._next_instant()
+            instant = None if more else await self._next_instant(before)
+            before = instant or before
 
     async def close(self) -> None:
         """Let go of the device."""
@@ -219,8 +221,8 @@ class Runner:
             await self._close()
             raise Retriable(f"driver bug: {type(error).__name__}: {error}") from error
 
-    async def _next_instant(self) -> int:
-        """Wait for the next instant of the grid; instants that passed meanwhile are counted as skipped."""
+    async def _next_instant(self, before: int | None) -> int:
+        """Wait for the next instant of the grid; those since `before` that passed without a read count as skipped."""
         while True:
             interval = max(1, round(self.interval_s * 1000))
             now = self._clock.now()
@@ -230,12 +232,11 @@ class Runner:
                 async with asyncio.timeout((instant - now) / 1000):
                     await self._changed.wait()
             except TimeoutError:
-                return self._count_skipped(instant, interval)
-
-    def _count_skipped(self, instant: int, interval: int) -> int:
-        late = self._clock.now() - instant
-        self.statistics.skipped += max(0, late) // interval
-        return instant + max(0, late) // interval * interval
+                instant = max(instant, self._clock.now() // interval * interval)
+                if before is not None:
+                    self.statistics.skipped += max(0, (instant - before) // interval - 1)
+                return instant
+            before = None
 
     def _wait_s(self, error: DriverError) -> float:
         if isinstance(error, Fatal):

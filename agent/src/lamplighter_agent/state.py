@@ -43,7 +43,7 @@ class AtomicStorage(Storage):
             return None
         except (ValueError, OSError) as error:
             raise StateUnreadable(f"{self._path}: cannot be read ({error}); move it away to go on without it") from None
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or not all(isinstance(table, dict) for table in found.values()):
             raise StateUnreadable(f"{self._path}: is not an object; move it away to go on without it")
         return found
 

@@ -1,4 +1,4 @@
-"""The suite that every driver must pass, the built-in ones and those from outside.
+"""The suite that every driver must pass, built-in or from outside.
 
     from lamplighter_agent.testing import Bench, DriverSuite
 
@@ -8,7 +8,7 @@
             with thermometer() as port:
                 yield Bench(Thermometer, profile, {"port": port}, nobody={"port": unused_port})
 
-The device behind `settings` must be real, or an independent imitation; `nobody` are settings behind which there is none.
+The device behind `settings` must be real, or an independent imitation; behind `nobody` there is none.
 """
 
 from __future__ import annotations
@@ -22,13 +22,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lamplighter_protocols.events import known
-from lamplighter_protocols.profile import Profile
 from pydantic import ValidationError
 
-from lamplighter_agent.driver import Context, Driver, DriverError, DriverSettings, Fatal, Output, Partial, Refused
-from lamplighter_agent.driver import Retriable
+from lamplighter_agent.driver import (
+    Context,
+    Driver,
+    DriverError,
+    DriverSettings,
+    Fatal,
+    Output,
+    Partial,
+    Refused,
+    Retriable,
+)
 from lamplighter_agent.packing import Sample, sound
+from lamplighter_protocols.events import known
+from lamplighter_protocols.profile import Profile
 
 WITHIN_S: Final = 10.0
 MAX_POSITION: Final = 8 * 1024
@@ -61,7 +70,7 @@ class DriverSuite(ABC):
     def test_settings_refuse_unknown_keys(self) -> None:
         """A misspelt key must be an error."""
         with self.bench() as bench:
-            assert issubclass(bench.kind.Settings, DriverSettings)
+            _demand(issubclass(bench.kind.Settings, DriverSettings), "Settings is no DriverSettings")
             try:
                 bench.kind.Settings.model_validate({**bench.settings, "no_such_key": 1})
             except ValidationError:
@@ -72,7 +81,7 @@ class DriverSuite(ABC):
         """A driver for a device that is not there can be made; only `open` may fail."""
         with self.bench() as bench:
             driver = bench.driver(bench.nobody)
-            assert driver.poll_s is None or driver.poll_s > 0
+            _demand(driver.poll_s is None or driver.poll_s > 0, "poll_s is not positive")
 
     def test_nobody_there_is_retriable_or_fatal(self) -> None:
         """Opening or reading a device that is not there says so by type; closing is always possible, also twice."""
@@ -96,32 +105,39 @@ class DriverSuite(ABC):
             asyncio.run(_unknown_command(bench.driver()))
 
 
+def _demand(holds: object, what: str) -> None:
+    # Not an assert statement: those are gone where Python runs with -O.
+    if not holds:
+        raise AssertionError(what)
+
+
 def check_output(profile: Profile, output: Output) -> None:
     """Raise AssertionError when an output is not as the contract wants it."""
     for row in output.rows:
         unknown = (row.values.keys() | row.quality.keys()) - profile.metrics.keys()
-        assert not unknown, f"metrics that profile {profile.id} does not know: {sorted(unknown)}"
+        _demand(not unknown, f"metrics that profile {profile.id} does not know: {sorted(unknown)}")
         sample = Sample(row.t or 0, row.values, row.quality)
-        assert sound(sample) is sample, f"values that no reading can have: {row.values}"
+        _demand(sound(sample) is sample, f"values that no reading can have: {row.values}")
     for event in output.events:
-        assert known(event.name, profile), f"event {event.name!r} is not in profile {profile.id}"
+        _demand(known(event.name, profile), f"event {event.name!r} is not in profile {profile.id}")
     if output.position is not None:
-        assert len(json.dumps(output.position)) <= MAX_POSITION, "the position is too large"
+        _demand(len(json.dumps(output.position)) <= MAX_POSITION, "the position is too large")
 
 
 async def _nobody(driver: Driver) -> None:
+    said: str | None = None
     try:
         async with asyncio.timeout(WITHIN_S):
             await driver.open(None)
             await driver.read()
     except (Retriable, Fatal) as error:
-        assert str(error), "the error says nothing"
-        assert "\n" not in str(error), "the error is longer than a line"
-    else:
-        raise AssertionError("reading a device that is not there did not fail")
+        said = str(error)
     finally:
         await driver.close()
         await driver.close()
+    _demand(said is not None, "reading a device that is not there did not fail")
+    _demand(said, "the error says nothing")
+    _demand("\n" not in str(said), "the error is longer than a line")
 
 
 async def _read_once(driver: Driver, position: dict[str, Any] | None = None) -> Output:
@@ -141,7 +157,7 @@ async def _reopen(bench: Bench) -> None:
     again = await _read_once(driver, first.position)
     check_output(bench.profile, again)
     if first.position is not None and not first.more:
-        assert not again.events, "events that were durable came again"
+        _demand(not again.events, "events that were durable came again")
 
 
 async def _unknown_command(driver: Driver) -> None:

@@ -1,0 +1,349 @@
+"""The whole agent as a process, with a real broker, real devices, and a peer that speaks the wire contract."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamplighter_protocols.topics import Channel
+from services.modbus import ModbusDevice, modbus_tcp
+from services.mosquitto import Mosquitto, mosquitto
+from services.peer import Peer, now_ms
+from services.ports import free_port
+from services.process import Child, Children
+from services.wait import eventually
+
+pytestmark = pytest.mark.services
+PROGRAM = Path(sys.executable).parent / "lamplighter-agent"
+
+METER = """
+id = "meter"
+device_class = "test"
+title = { en = "meter" }
+interval_s = 0.2
+[metrics.a]
+title = { en = "a" }
+[metrics.b]
+title = { en = "b" }
+[modbus.registers.a]
+address = 0
+scale = 0.1
+[modbus.registers.b]
+address = 1
+type = "int32"
+[configuration.interval_s]
+type = "number"
+min = 0.05
+max = 60
+[configuration.limit]
+type = "integer"
+min = 0
+max = 1000
+[modbus.configuration.limit]
+address = 20
+[commands.set]
+title = { en = "set" }
+max_expiry_s = 60
+[commands.set.args.v]
+type = "integer"
+min = 0
+max = 100
+required = true
+[[modbus.commands.set]]
+address = 10
+arg = "v"
+"""
+LOG = """
+id = "log"
+device_class = "test"
+title = { en = "log" }
+[events.hires]
+title = { en = "hires" }
+[tail]
+time = [0]
+time_format = "%Y-%m-%d %H:%M:%S"
+event = "hires"
+[tail.columns.n]
+column = 1
+type = "integer"
+"""
+
+
+class Bench:
+    """A folder with agent.toml and identity, and the agent's process in it."""
+
+    def __init__(self, folder: Path, peer: Peer, children: Children) -> None:
+        self.folder = folder
+        self.peer = peer
+        self.children = children
+        (folder / "profiles").mkdir()
+        (folder / "profiles" / "meter.toml").write_text(METER)
+        (folder / "profiles" / "log.toml").write_text(LOG)
+        (folder / "state").mkdir()
+        identity = {"_default": {"1": peer.identity("agent-1")}}
+        (folder / "state" / "identity.json").write_text(json.dumps(identity))
+        self.text = 'data = "state"\nprofiles = ["profiles"]\n[link]\nlinger_s = 0.2\n'
+
+    def device(self, name: str, profile: str, driver: str, **settings: Any) -> None:
+        self.text += f'[[devices]]\nid = "{name}"\nprofile = "{profile}"\ndriver = "{driver}"\n[devices.settings]\n'
+        self.text += "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+
+    def start(self) -> Child:
+        (self.folder / "agent.toml").write_text(self.text)
+        return self.children.start([PROGRAM, "run", "--config", self.folder / "agent.toml"])
+
+    def started(self) -> Child:
+        births = len(self.peer.births)
+        child = self.start()
+        eventually(lambda: len(self.peer.births) > births or not child.running)
+        assert child.running, child.said()
+        return child
+
+    def status(self) -> dict[str, Any]:
+        child = self.children.start([PROGRAM, "status", "--json", "--config", self.folder / "agent.toml"])
+        child.process.wait(10)
+        found: dict[str, Any] = json.loads(child.said())
+        return found
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with mosquitto(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def peer(broker: Mosquitto) -> Iterator[Peer]:
+    with Peer(broker.port) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(tmp_path: Path, peer: Peer, children: Children) -> Bench:
+    return Bench(tmp_path, peer, children)
+
+
+@contextmanager
+def meter(bench: Bench) -> Iterator[ModbusDevice]:
+    with modbus_tcp() as device:
+        bench.device("d-1", "meter", "modbus", host="127.0.0.1", port=device.port)
+        yield device
+
+
+def test_readings_arrive_and_the_end_is_said(bench: Bench, peer: Peer) -> None:
+    with meter(bench):
+        begun = time.monotonic()
+        child = bench.started()
+        assert time.monotonic() - begun < 3.0
+        eventually(lambda: len(peer.points()) >= 20)
+        child.signal(signal.SIGTERM)
+        assert child.process.wait(10) == 0
+    assert {(d, m, v) for d, m, _, v in peer.points()} == {("d-1", "a", 12.3), ("d-1", "b", 65_538)}
+    assert all(t % 200 == 0 or t % 200 <= 150 for _, _, t, _ in peer.points())
+    eventually(lambda: [p["reason"] for p in peer.presences] == ["stopped"])
+    (birth,) = peer.births
+    assert (birth["session"], birth["devices"]) == (1, [{"id": "d-1", "profile": "meter", "version": 0, "hash": ""}])
+    assert peer.retained == 0
+    assert peer.changed == []
+    assert "Traceback" not in child.said()
+
+
+def test_a_killed_agent_leaves_its_will_and_comes_back_with_a_higher_session(bench: Bench, peer: Peer) -> None:
+    with meter(bench):
+        child = bench.started()
+        child.kill()
+        eventually(lambda: peer.presences)
+        assert (peer.presences[0]["reason"], peer.presences[0]["session"]) == ("connection_lost", 1)
+        bench.started().signal(signal.SIGTERM)
+    assert [birth["session"] for birth in peer.births] == [1, 2]
+    assert peer.births[0]["outbox"] == peer.births[1]["outbox"]
+
+
+def test_nothing_is_lost_or_doubled_over_kills(bench: Bench, peer: Peer, broker: Mosquitto) -> None:
+    """A logger's file, the agent killed again and again, receipts lost half of the time, the broker killed once."""
+    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
+    log = bench.folder / "log.csv"
+    log.touch()
+    written = 0
+
+    def hires() -> list[dict[str, Any]]:
+        return [event for event in peer.all("event") if event["name"] == "hires"]
+
+    for round_ in range(8):
+        peer.answers = round_ % 2 == 0
+        child = bench.started()
+        with log.open("a") as file:
+            file.writelines(f"2026-01-01 00:00:00,{n}\n" for n in range(written, written + 1_500))
+        written += 1_500
+        more_than(peer.batches, len(peer.batches) + round_ % 3)
+        if round_ == 5:
+            broker.kill()
+            broker.start()
+            more_than(peer.births, len(peer.births), 30)
+        child.kill()
+    peer.answers = True
+    child = bench.started()
+    eventually(lambda: len(hires()) >= written, 60)
+    child.signal(signal.SIGTERM)
+    child.process.wait(10)
+    numbers = [event["data"]["n"] for event in hires()]
+    assert numbers == list(range(written)), "each line once, in order"
+    assert peer.changed == []
+    assert len(peer.records) == 1
+
+
+def more_than(found: list[Any], count: int, within_s: float = 10) -> None:
+    eventually(lambda: len(found) > count, within_s)
+
+
+def test_a_silent_hub_gets_the_same_again(bench: Bench, peer: Peer) -> None:
+    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
+    (bench.folder / "log.csv").write_text("2026-01-01 00:00:00,1\n")
+    peer.answers = False
+    bench.started()
+    eventually(lambda: len(peer.batches) >= 2, 20)
+    assert peer.batches[0]["records"] == peer.batches[1]["records"]
+    peer.answers = True
+    eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 0, 30)
+
+
+def test_a_dead_device_does_not_delay_another_and_is_reported_once(bench: Bench, peer: Peer) -> None:
+    with meter(bench) as device:
+        bench.device("dead", "meter", "modbus", host="127.0.0.1", port=free_port())
+        child = bench.started()
+        eventually(lambda: [e for e in peer.all("event") if e["device"] == "dead"])
+        count = len(peer.points())
+        eventually(lambda: len(peer.points()) >= count + 40, 20)
+        assert [e["name"] for e in peer.all("event")] == ["device_unreachable"]
+        flagged = [r for r in peer.all("readings") if r["device"] == "dead"]
+        assert [r["q"] for r in flagged] == [{"a": ["no_data"], "b": ["no_data"]}]
+        device.kill()
+        eventually(lambda: len([e for e in peer.all("event") if e["name"] == "device_unreachable"]) == 2)
+        device.start("tcp", str(device.port))
+        eventually(lambda: "device_back" in [e["name"] for e in peer.all("event")], 20)
+        assert child.said().count("does not answer") == 2
+
+
+def test_a_command_acts_once_and_its_result_comes_back(bench: Bench, peer: Peer) -> None:
+    with meter(bench) as device:
+        child = bench.started()
+        command = peer.command("agent-1", "d-1", "set", args={"v": 42})
+        peer.send(Channel.COMMAND, command)
+        eventually(lambda: "succeeded" in peer.results(command["id"]))
+        assert peer.results(command["id"]) == ["received", "running", "succeeded"]
+        assert device.holding(10) == 42
+        child.kill()
+        bench.started()
+        peer.send(Channel.COMMAND, command)
+        eventually(lambda: peer.results(command["id"])[3:] == ["succeeded"])
+        assert device.written.read_text().split() == ["10", "42"]
+        late = peer.command("agent-1", "d-1", "set", args={"v": 7}, issued_at=now_ms() - 9_000, expires_at=now_ms() - 1)
+        peer.send(Channel.COMMAND, late)
+        eventually(lambda: peer.results(late["id"]) == ["expired"])
+        assert device.holding(10) == 42
+
+
+def test_what_is_not_signed_not_ours_or_not_new_is_refused_and_counted(bench: Bench, peer: Peer) -> None:
+    with meter(bench) as device:
+        child = bench.started()
+        good = peer.command("agent-1", "d-1", "set", args={"v": 9})
+        head, body, tail = peer.signed(good).split(b".")
+        bad = [
+            json.dumps(good).encode(),
+            b".".join([head, body[:-8] + b"AAAAAAAA", tail]),
+            peer.signed(good, kid="other"),
+            peer.signed(good | {"agent": "agent-2"}),
+            peer.signed(good | {"device": "d-2"}),
+            peer.signed(good | {"type": "configuration"}),
+            b"\x00" * 300,
+        ]
+        for payload in bad:
+            peer.say(Channel.COMMAND, payload, "agent-1", "d-1")
+        peer.say(Channel.COMMAND, peer.signed(good | {"device": "d-9"}), "agent-1", "d-9")
+        peer.say(Channel.FETCH, peer.signed({"type": "fetch", "agent": "agent-1", "issued_at": 5}), "agent-1")
+
+        def refused() -> set[str]:
+            return {e["data"]["reason"] for e in peer.all("event") if e["name"] == "downlink_refused"}
+
+        eventually(lambda: refused() == {"bad_signature", "wrong_address", "bad_field", "replayed"})
+        assert device.written.read_text() == ""
+        assert peer.results(good["id"]) == []
+        assert child.said().count("bad_signature") == 1
+        peer.send(Channel.FETCH, {"type": "fetch", "agent": "agent-1", "issued_at": now_ms()})
+        eventually(lambda: len(peer.births) == 2)
+        assert peer.births[0]["session"] == peer.births[1]["session"]
+
+
+def reported(peer: Peer) -> list[tuple[int, str]]:
+    return [(record["version"], record["state"]) for record in peer.all("reported")]
+
+
+def test_configuration_is_applied_verified_refused_and_survives(bench: Bench, peer: Peer) -> None:
+    with meter(bench) as device:
+        child = bench.started()
+        peer.send(Channel.DESIRED, peer.desired("agent-1", "d-1", 3, {"limit": 77, "interval_s": 0.1}))
+        eventually(lambda: reported(peer) == [(3, "applied")])
+        assert device.holding(20) == 77
+        peer.send(Channel.DESIRED, peer.desired("agent-1", "d-1", 4, {"limit": 5_000}))
+        eventually(lambda: (4, "rejected") in reported(peer))
+        assert peer.all("reported")[-1]["errors"] == [{"field": "limit", "detail": "is above 1000"}]
+        for version in range(5, 10):
+            peer.send(Channel.DESIRED, peer.desired("agent-1", "d-1", version, {"limit": version}))
+        eventually(lambda: (9, "applied") in reported(peer))
+        peer.send(Channel.DESIRED, peer.desired("agent-1", "d-1", 8, {"limit": 8}))
+        peer.send(Channel.DESIRED, peer.desired("agent-1", "d-1", 9, {"limit": 9}))
+        eventually(lambda: reported(peer).count((9, "applied")) == 2)
+        assert device.holding(20) == 9
+        eventually(lambda: bench.status()["configuration"][0]["before"] is None)
+        child.kill()
+        bench.started()
+        assert peer.births[-1]["devices"][0]["version"] == 9
+
+
+def test_a_change_is_rolled_back_when_the_hub_stays_away(bench: Bench, peer: Peer) -> None:
+    with meter(bench) as device:
+        bench.started()
+        peer.send(Channel.DESIRED, peer.desired("agent-1", "d-1", 1, {"limit": 11}))
+        eventually(lambda: reported(peer) == [(1, "applied")])
+        eventually(lambda: bench.status()["configuration"][0]["before"] is None)
+        peer.answers = False
+        peer.send(Channel.DESIRED, peer.desired("agent-1", "d-1", 2, {"limit": 22}, rollback_after_s=5))
+        eventually(lambda: device.holding(20) == 22)
+        eventually(lambda: device.holding(20) == 11, 15)
+        peer.answers = True
+        eventually(lambda: (2, "rolled_back") in reported(peer), 40)
+        assert "5 s" in peer.all("reported")[-1]["reason"]
+
+
+def test_a_refused_connection_is_tried_again_and_said_once(tmp_path: Path, children: Children) -> None:
+    with mosquitto(tmp_path / "closed", "allow_anonymous false\n") as broker:
+        bench = Bench(tmp_path, Peer(broker.port), children)
+        child = bench.start()
+        eventually(lambda: bench.status()["session"] >= 3, 30)
+        assert child.running
+        assert child.said().count("no session with") == 1
+        assert "ot authori" in child.said()
+        child.signal(signal.SIGTERM)
+        assert child.process.wait(10) == 0
+
+
+def test_a_quiet_agent_keeps_its_promise(bench: Bench, peer: Peer) -> None:
+    bench.text = "heard_within_s = 1\n" + bench.text
+    bench.started()
+    eventually(lambda: len(peer.presences) >= 3)
+    assert {(p["state"], p["reason"]) for p in peer.presences} == {("online", "heartbeat")}
+
+
+def test_a_second_agent_in_the_same_folder_is_refused(bench: Bench) -> None:
+    bench.started()
+    second = bench.start()
+    assert second.process.wait(10) == 1
+    assert "another agent works in this folder" in second.said()
