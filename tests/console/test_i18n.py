@@ -51,7 +51,7 @@ def test_every_message_is_said_with_its_placeholders(language: i18n.Language) ->
     for message in catalogue(language):
         if not message.id:
             continue
-        said = [message.string] if isinstance(message.string, str) else list(message.string)
+        said = [message.string] if isinstance(message.string, str) else list(message.string or ())
         meant = message.id if isinstance(message.id, str) else message.id[1]
         assert all(said), message.id
         for text in said:

@@ -6,10 +6,10 @@ import re
 
 import httpx
 import pytest
+
 from console.conftest import csrf, sign_in
 from console.html import read
 from console.rig import Street
-
 from lamplighter_hub.access.roles import Role
 
 PAGES = (
@@ -116,7 +116,7 @@ def test_the_overview_counts_and_tells_the_truth(city: Street) -> None:
     assert "Nothing is missing" in truth
     refused = page.one(id="refused").text
     assert "Wrong secret" in refused
-    assert "× 12" in refused
+    assert "\N{MULTIPLICATION SIGN} 12" in refused
     assert "Unknown device" in refused
     assert "Paper jam" in page.one(id="events").text
 
@@ -206,7 +206,7 @@ def test_hostile_data_stays_text(empty_street: Street) -> None:
     empty_street.enrol("a", {"kiosk-1": "kiosk"})
     now = empty_street.now()
     empty_street.readings("a", "kiosk-1", times=[now], door=[bad], ui_state=[bad[:40]])
-    empty_street.event("a", "kiosk-1", "paper_low", now, **{"x": bad, "y": {"deep": [bad]}})
+    empty_street.event("a", "kiosk-1", "paper_low", now, x=bad, y={"deep": [bad]})
     empty_street.hub.refusals.record(bad, "unknown_agent", bad)
     empty_street.leave("a", bad)
     client = sign_in(empty_street)

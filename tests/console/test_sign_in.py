@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import httpx
 import pytest
+
 from console.conftest import csrf, sign_in
 from console.html import read
 from console.rig import Street
-
 from lamplighter_hub.access.dependencies import COOKIE
 
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
-from console.rig import Street
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
-from services import need
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, sync_playwright
 
+from console.rig import Street
 from lamplighter_hub.access.roles import Role
+from services import need
 
 FLAGS: Final = (
     "--no-sandbox",
@@ -23,8 +23,8 @@ FLAGS: Final = (
     "--disable-default-apps",
     "--no-first-run",
 )
-DESKTOP: Final = {"width": 1440, "height": 900}
-PHONE: Final = {"width": 390, "height": 780}
+DESKTOP: Final[ViewportSize] = {"width": 1440, "height": 900}
+PHONE: Final[ViewportSize] = {"width": 390, "height": 780}
 
 
 class Watched:
@@ -76,7 +76,7 @@ def visit(chromium: Browser) -> Iterator[Visit]:
 
     def begin(street: Street, *, language: str = "en", theme: Any = "light", phone: bool = False) -> Watched:
         context = chromium.new_context(
-            viewport=PHONE if phone else DESKTOP,  # type: ignore[arg-type] - two plain numbers
+            viewport=PHONE if phone else DESKTOP,
             has_touch=phone,
             locale="zh-CN" if language == "zh" else "en-GB",
             color_scheme=theme,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
 from console.browser.conftest import Visit, beating
 from console.rig import Street, fill, street
-from playwright.sync_api import Page, expect
 from services.wait import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -112,7 +114,7 @@ def test_rates_are_there_at_first_sight(town: Street, enter: Visit) -> None:
         page = watched.open("/")
         chart = page.locator("[data-rate]")
         eventually(lambda: int(chart.get_attribute("data-points") or 0) > 5)
-        expect(page.locator(".chart-head .now")).not_to_have_text("–")
+        expect(page.locator(".chart-head .now")).not_to_have_text("\N{EN DASH}")
 
 
 def test_a_command_to_its_end(town: Street, enter: Visit) -> None:
@@ -125,7 +127,7 @@ def test_a_command_to_its_end(town: Street, enter: Visit) -> None:
     page.get_by_label("Reason").fill("Frozen screen")
     page.get_by_label("Type kiosk-1").fill("kiosk-1")
     send.click()
-    expect(page.locator("#arg-grace_s-error")).to_contain_text("0 – 300 s")
+    expect(page.locator("#arg-grace_s-error")).to_contain_text("0 \N{EN DASH} 300 s")
     check(page, "command-refused")
     page.get_by_label("Grace period").fill("30")
     page.get_by_label("Type kiosk-1").fill("kiosk-1")
@@ -134,7 +136,8 @@ def test_a_command_to_its_end(town: Street, enter: Visit) -> None:
     expect(progress).to_have_attribute("data-command-state", "sent")
     command = progress.get_attribute("data-command") or ""
     for state in ("received", "running", "succeeded"):
-        town.result("service-hall", "kiosk-1", command, state, **({"boot": 12} if state == "succeeded" else {}))
+        data: dict[str, Any] = {"boot": 12} if state == "succeeded" else {}
+        town.result("service-hall", "kiosk-1", command, state, **data)
         expect(progress).to_have_attribute("data-command-state", state)
     expect(progress).to_contain_text("boot 12")
     check(page, "command-done")

@@ -10,7 +10,7 @@ from typing import Any, Final
 from babel.dates import format_datetime, format_timedelta
 from babel.numbers import format_decimal
 
-from lamplighter_hub.console.i18n import Language, N_
+from lamplighter_hub.console.i18n import N_, Language
 from lamplighter_hub.console.words import unit
 
 MAX_TEXT: Final = 200
@@ -71,7 +71,7 @@ def age(language: Language, t: int, now: int) -> str:
 def span(language: Language, ms: int) -> str:
     """Write a length of time: milliseconds below ten seconds, else in the largest fitting unit."""
     if abs(ms) < 10_000:
-        return format_decimal(ms / 1000, "0.0##", locale=language.locale) + " s"
+        return format_decimal(ms / 1000, "0.000", locale=language.locale) + " s"
     return format_timedelta(timedelta(milliseconds=ms), format="short", threshold=1, locale=language.locale)
 
 
@@ -89,7 +89,7 @@ def issuer_name(language: Language, issuer: str) -> str:
 def text(value: Any) -> str:
     """Write any JSON value as one bounded line."""
     if value is None:
-        return "–"
+        return "\N{EN DASH}"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

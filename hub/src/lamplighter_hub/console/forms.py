@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lamplighter_hub.console.filters import reading, whole
-from lamplighter_hub.console.i18n import Language, N_
+from lamplighter_hub.console.i18n import N_, Language
 from lamplighter_hub.console.words import unit
 from lamplighter_protocols.configuration import FieldError, FieldSpec
 
@@ -155,7 +155,7 @@ def _options(language: Language, spec: FieldSpec, default: str) -> list[Option]:
     values: list[Any] = list(spec.choices) or ([True, False] if spec.type == "boolean" else [])
     if not values:
         return []
-    first = language.say(N_("default: %(value)s")) % {"value": default} if default else "–"
+    first = language.say(N_("default: %(value)s")) % {"value": default} if default else "\N{EN DASH}"
     return [Option("", first), *(Option(written(value), _spoken(language, value)) for value in values)]
 
 
@@ -172,7 +172,7 @@ def _bounds(language: Language, spec: FieldSpec) -> str:
     low, high = (_bound(language, bound) for bound in (spec.min, spec.max))
     measure = f" {unit(spec.unit)}".rstrip()
     if low and high:
-        return f"{low} – {high}{measure}"
+        return f"{low} \N{EN DASH} {high}{measure}"
     return (f"≥ {low}" if low else f"≤ {high}") + measure
 
 

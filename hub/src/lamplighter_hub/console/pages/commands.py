@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse
 
 from lamplighter_hub.commands import service as commands
 from lamplighter_hub.console.forms import Control, complaints, control, read_all, typed_texts, written
-from lamplighter_hub.console.i18n import Language, N_
+from lamplighter_hub.console.i18n import N_, Language
 from lamplighter_hub.console.page import GuestPage, Page
 from lamplighter_hub.console.pages.device import DevicePath, head_values, profile_of
 from lamplighter_hub.console.problems import sentence

@@ -205,7 +205,7 @@ def _now_values(page: Page, device: str) -> dict[str, list[ShownReading]]:
 
 
 def _recent_values(page: Page, device: str) -> dict[str, Any]:
-    from lamplighter_hub.console.pages.commands import shown_commands  # noqa: PLC0415 - commands uses our head
+    from lamplighter_hub.console.pages.commands import shown_commands  # commands uses our head
 
     found, _ = page.hub.series.events(device, None, BEGINNING, END_OF_TIME, limit=RECENT)
     return {
