@@ -14,7 +14,9 @@ PACKAGES = {
     "mosquitto": "mosquitto",
     "mosquitto_pub": "mosquitto-clients",
     "mosquitto_sub": "mosquitto-clients",
+    "mosquitto_passwd": "mosquitto",
     "chromium": "chromium",
+    "socat": "socat",
 }
 """Which Debian package brings a program; `.ci/run` installs them all."""
 _ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
