@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from firmware_sim.programs import run
+from firmware_sim.programs import mistake, run
 from lamplighter_protocols.profile import load_profiles
 from services.ports import listens
 from services.process import Children
@@ -57,7 +57,7 @@ def registers(port: int, first: int, count: int, *, inputs: bool = False) -> lis
 
 
 def test_a_street_listens_and_lives(tmp_path: Path, children: Children) -> None:
-    described = street(children, tmp_path / "street")
+    described = street(children, tmp_path / "street", "--speed", "5")
     assert [agent["id"] for agent in described["agents"]] == ["station-road", "mill-creek", "town-hall", "junction-12"]
     profiles = load_profiles()
     settings: dict[str, Any] = {}
@@ -159,7 +159,7 @@ def test_an_accelerated_world_still_reports_the_present(tmp_path: Path, children
     assert [event["t"] for event in events] == sorted(event["t"] for event in events)
 
 
-def test_mistakes_are_one_line(tmp_path: Path) -> None:
+def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     mistakes: list[tuple[list[str | Path], str]] = [
         (["--dir", tmp_path / "file"], "File exists"),
@@ -169,10 +169,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         (["--dir", tmp_path, "--fault", "air-7:silent:1:1"], "no device 'air-7'"),
     ]
     for arguments, words in mistakes:
-        done = run("street", *arguments)
-        assert done.returncode == 2, arguments
-        assert words in done.stderr, done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert words in mistake(capsys, "street", *arguments)
 
 
 def test_help_has_examples() -> None:

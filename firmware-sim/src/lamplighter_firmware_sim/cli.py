@@ -184,10 +184,10 @@ def swarm(
         prefix=prefix,
         seed=seed,
     )
+    shares, phases = prepare(options, _note)
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda caught, _frame: asked.append(caught))
-    shares, phases = prepare(options, _note)
     summary = Swarm(shares, phases, _note, lambda: bool(asked)).run()
     _say(json.dumps(summary))
     if summary["lost"] or summary["connected_s"] is None:

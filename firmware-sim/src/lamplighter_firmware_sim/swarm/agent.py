@@ -17,7 +17,7 @@ from lamplighter_protocols.presence import CONNECTION_LOST, HEARTBEAT, STOPPED
 from lamplighter_protocols.topics import Channel, agent_filter, build, parse
 
 FIRST_DEADLINE_S: Final = 5.0
-"""How long a batch waits for its receipt before it is sent again; doubles up to LAST_DEADLINE_S."""
+"""How long a batch waits at least for its receipt before it is sent again; up to LAST_DEADLINE_S if the hub is slow."""
 LAST_DEADLINE_S: Final = 30.0
 BIRTH_DEADLINE_S: Final = 10.0
 _BIRTH: Final = 1
@@ -68,6 +68,7 @@ class SwarmAgent(asyncio.Protocol):
     """One session. Everything it has to do is done by `wake`, which one timer calls."""
 
     __slots__ = (
+        "_answered_once",
         "_backoff_s",
         "_birth_due",
         "_heard_due",
@@ -105,6 +106,7 @@ class SwarmAgent(asyncio.Protocol):
         self._sequence = 0
         self._pending: deque[Pending] = deque()
         self._backoff_s = FIRST_DEADLINE_S
+        self._answered_once = True
         self._transport: asyncio.Transport | None = None
         self._reader = packets.Reader()
         self._paused = False
@@ -254,8 +256,7 @@ class SwarmAgent(asyncio.Protocol):
         now = self._shared.now()
         self._free(said, now)
         if len(self._pending) < before:
-            self.reporting = True
-            self._backoff_s = FIRST_DEADLINE_S
+            self.reporting = self._answered_once = True
         self._set_deadline(now + said.wait_ms / 1000 if said.wait_ms else 0.0)
         self.wake()
 
@@ -267,6 +268,9 @@ class SwarmAgent(asyncio.Protocol):
             if number <= said.through or any(first <= number <= last for first, last in said.also):
                 self._shared.figures.confirmed += 1
                 self._shared.figures.latencies.add((now - pending.first) * 1000)
+                if pending.last == pending.first:
+                    # Only what was sent once says how long the hub takes (Karn): a slow hub is not asked twice.
+                    self._backoff_s = min(max(2 * (now - pending.first), FIRST_DEADLINE_S), LAST_DEADLINE_S)
             else:
                 kept.append(pending)
                 if not said.also and number > said.through:
@@ -317,12 +321,13 @@ class SwarmAgent(asyncio.Protocol):
             self._produce_due += behind * self._shared.interval_s
 
     def _send_again(self, now: float) -> None:
-        """Send the window again after the first deadline, one probing batch after each further one."""
-        probe = self._backoff_s > FIRST_DEADLINE_S
-        self._backoff_s = min(self._backoff_s * 2, LAST_DEADLINE_S)
+        """Send again what has waited for long; one probing batch only when nothing was answered since the last time."""
+        probe = not self._answered_once
         for pending in list(self._pending)[: 1 if probe else None]:
-            if now - pending.last >= FIRST_DEADLINE_S / 2:
+            if now - pending.last >= self._backoff_s * 0.75:
                 self._send(pending, again=True)
+        self._answered_once = False
+        self._backoff_s = min(self._backoff_s * 2, LAST_DEADLINE_S)
         self._set_deadline(0.0)
 
     def _set_deadline(self, earliest: float) -> None:
