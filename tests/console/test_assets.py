@@ -13,9 +13,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from services.need import REPOSITORY
 
 from lamplighter_hub.console.assets import FOLDER, Assets, AssetsMissing
+from services.need import REPOSITORY
 
 HUB = REPOSITORY / "hub"
 
