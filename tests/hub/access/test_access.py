@@ -82,6 +82,7 @@ def test_the_command_line_gets_in_through_a_private_file(tmp_path: Path) -> None
 
 def test_tokens_over_http(tmp_path: Path) -> None:
     with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+        made.clock.forward(1)
         token = client.post("/api/v1/tokens", json={"name": "wall", "role": "viewer", "expires_in_s": 60}).json()
         assert token["token"].startswith("lamp_")
         wall = {"Authorization": f"Bearer {token['token']}"}
