@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,8 @@ class Bench:
 async def settle(commands: Commands) -> None:
     """Wait for what runs; a cut of power ends it in mid-step, as a crash does."""
     for task in list(commands._tasks):
-        try:
+        with suppress(Power):
             await task
-        except Power:
-            pass
 
 
 def play(bench: Bench, *items: Command | Cancel) -> Bench:
@@ -296,7 +295,7 @@ def test_a_device_that_refuses_or_is_away_is_a_failure_with_its_reason(tmp_path:
 
 def test_an_answer_that_is_too_large_does_not_stop_the_result(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    bench.answer = lambda name, args: {"x": "y" * 10_000}
+    bench.answer = lambda *_: {"x": "y" * 10_000}
     play(bench, command())
     assert bench.states()[-1] == "succeeded"
     assert "left out" in bench.reports[-1].reason
@@ -328,7 +327,7 @@ def test_the_journal_is_bounded_and_forgets_only_what_is_over(tmp_path: Path) ->
 
 
 class CommandMachine(RuleBasedStateMachine):
-    """Deliveries, cancels, time and power cuts in any order: never twice, never late, and the reports never contradict."""
+    """Deliveries, cancels, time and power cuts in any order: never twice, never late, no contradicting reports."""
 
     def __init__(self) -> None:
         super().__init__()

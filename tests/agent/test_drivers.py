@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -268,7 +267,7 @@ def test_tail_goes_on_after_a_crash_where_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("down", [False, True])
-def test_tail_follows_a_rotation(tmp_path: Path, down: bool) -> None:
+def test_tail_follows_a_rotation(tmp_path: Path, *, down: bool) -> None:
     async def play(log: Log) -> None:
         log.write("time,value\n" + lines(1))
         await log.driver.open(None)
@@ -286,7 +285,7 @@ def test_tail_follows_a_rotation(tmp_path: Path, down: bool) -> None:
 
 @pytest.mark.parametrize("down", [False, True])
 @pytest.mark.parametrize("text", [lines(5), lines(5, 6, 7, 8, 9)])
-def test_tail_notices_a_file_written_anew(tmp_path: Path, down: bool, text: str) -> None:
+def test_tail_notices_a_file_written_anew(tmp_path: Path, *, down: bool, text: str) -> None:
     async def play(log: Log) -> None:
         log.write("time,value\n" + lines(1, 2, 3))
         await log.driver.open(None)
@@ -435,7 +434,3 @@ def test_simulated_a_device_that_is_not_there_is_fatal() -> None:
 
     with face() as port:
         asyncio.run(play(port))
-
-
-def test_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
-    assert os.listdir(tmp_path) == []

@@ -231,7 +231,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.counter += count
 
     @rule(stream=st.sampled_from(Stream), start=st.integers(0, 3), keep=st.booleans())
-    def hand_out(self, stream: Stream, start: int, keep: bool) -> None:
+    def hand_out(self, stream: Stream, start: int, *, keep: bool) -> None:
         window = self.outbox.window(stream, start)
         if window is None:
             return

@@ -52,7 +52,7 @@ class Scripted(Driver):
         self.closed += 1
 
     async def command(self, name: str, args: dict[str, Any], lease_s: int | None) -> dict[str, Any]:
-        return {"name": name}
+        return {"name": name, "args": args, "lease_s": lease_s}
 
     async def configure(self, document: dict[str, Any]) -> dict[str, Any]:
         self.configured.append(document)
@@ -65,6 +65,7 @@ class Sink:
         self.position: Position | None = None
 
     async def put(self, device: str, profile: Profile, output: Output, t: int) -> asyncio.Future[list[int]]:
+        assert (device, profile) == ("d", PROFILE)
         self.outputs.append((output, t))
         self.position = output.position or self.position
         done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
@@ -89,6 +90,7 @@ class Play:
         self.runner = Runner(plan, self.driver, self.sink, Clock(), self._position)
 
     async def _position(self, device: str) -> Position | None:
+        assert device == "d"
         return self.sink.position
 
     def run(self, until: Callable[[], Any] | Callable[[], Awaitable[Any]]) -> None:
@@ -188,7 +190,7 @@ def test_a_command_waits_for_the_read_and_begins_at_the_last_moment() -> None:
 
     async def acted() -> bool:
         if not order:
-            assert await play.runner.command("go", {}, None, 1, begin) == {"name": "go"}
+            assert await play.runner.command("go", {}, None, 1, begin) == {"name": "go", "args": {}, "lease_s": None}
         return True
 
     play.run(acted)

@@ -12,7 +12,7 @@ import threading
 import time
 import zlib
 from collections import defaultdict
-from typing import Any
+from typing import Any, Self
 
 import paho.mqtt.client as mqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -62,7 +62,7 @@ class Peer:
         self._subscribed = threading.Event()
         self._client.on_subscribe = lambda *_: self._subscribed.set()
 
-    def __enter__(self) -> Peer:
+    def __enter__(self) -> Self:
         self._client.connect("127.0.0.1", self.port)
         self._client.loop_start()
         assert self._subscribed.wait(10)
