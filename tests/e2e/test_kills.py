@@ -12,6 +12,7 @@ from itertools import chain, permutations
 from pathlib import Path
 
 import pytest
+
 from services.agent import Agent
 from services.brokers import kill_broker
 from services.hub import Hub

@@ -70,6 +70,7 @@ async def _serve(settings: Settings) -> None:
         console.mount(app, services)
         await running.enter_async_context(_ticking(services, session))
         await running.enter_async_context(_http(app, listener))
+        running.callback(services.live.close)  # open streams end first, or they would use up the server's grace
         services.access.local_access(settings.data, url)
         _greet(services, url, session.where)
         await running.enter_async_context(_demo(settings, services, url))
@@ -165,6 +166,8 @@ def _uplink_facts(session: Session) -> dict[str, Any]:
         "trouble": session.trouble,
         "queued": session.queued,
         "queued_bytes": session.queued_bytes,
+        "shed": session.shed,
+        "left_out": session.left_out,
         **vars(session.counters),
     }
 

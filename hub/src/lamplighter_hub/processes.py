@@ -73,7 +73,12 @@ class Supervised:
     async def _run_once(self) -> int:
         with _log_file(self._output) as sink:
             self._process = await asyncio.create_subprocess_exec(
-                *leashed(self._command), stdin=asyncio.subprocess.DEVNULL, stdout=sink, stderr=sink
+                *leashed(self._command),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                # A session of its own: Ctrl-C is for the hub, which ends its children in order.
+                start_new_session=True,
             )
         return await self._process.wait()
 

@@ -66,6 +66,8 @@ def test_records_on_their_way_do_not_revive_a_lost_connection_but_later_ones_do(
         assert state(made) == ("offline", "connection_lost")
         made.hub.presence.heard({"agent-1": made.clock.forward(6)})
         assert state(made) == ("online", "heard")
+        assert made.hub.presence.unknown(["agent-1"]) == set(), "its birth may be on its way"
+        made.clock.forward(4)
         assert made.hub.presence.unknown(["agent-1"]) == {"agent-1"}, "its new session has not been born here"
         assert made.hub.presence.unknown(["agent-1"]) == set(), "asked a moment ago"
         made.clock.forward(31)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from lamplighter_hub.errors import Unavailable
 from lamplighter_hub.ingest.batches import OwnerProfile, take_batch
 from lamplighter_hub.ingest.foreign import Foreign, Known, take_senml
 from lamplighter_hub.ingest.group import Group
@@ -187,32 +188,31 @@ class Pipeline:
         self.counts["events"] += len(group.events)
 
     def _finish(self, messages: list[Message], stop: threading.Event) -> None:
-        """Repeat until the stores take the group; nothing of it is acknowledged before."""
+        """Take a group; when it breaks us, take its messages one by one and set the guilty ones aside."""
+        if (error := self._try(messages, stop)) is None:
+            return
+        log.error("a group of %d messages could not be taken as a whole", len(messages), exc_info=error)
+        for message in messages:
+            if (wrong := self._try([message], stop)) is not None:
+                log.error("a message on %s breaks ingest and is set aside", message.topic, exc_info=wrong)
+                self._set_aside(message, wrong)
+
+    def _try(self, messages: list[Message], stop: threading.Event) -> Exception | None:
+        """Repeat for as long as the store is away: nothing is acknowledged before. Return what else is wrong."""
         while not stop.is_set():
             try:
                 self.process(messages)
-            except SeriesError:
+            except (SeriesError, Unavailable):
                 if self._fails_anew():
-                    log.exception("the series store does not take data; nothing is confirmed until it does")
+                    log.exception("a store does not take data; nothing is confirmed until it does")
                 stop.wait(RETRY_S)
-            except Exception:
-                if self._fails_anew():
-                    log.exception("a group of %d messages could not be taken as a whole", len(messages))
-                self._one_by_one(messages, stop)
-                return
+            except Exception as error:  # noqa: BLE001 - supervision: one message must not stop all others
+                self.counts["failures"] += 1
+                return error
             else:
                 self._recover()
-                return
-
-    def _one_by_one(self, messages: list[Message], stop: threading.Event) -> None:
-        for message in messages:
-            if stop.is_set():
-                return
-            try:
-                self.process([message])
-            except Exception as error:
-                log.exception("a message on %s broke ingest", message.topic)
-                self._set_aside(message, error)
+                return None
+        return None
 
     def _set_aside(self, message: Message, error: Exception) -> None:
         group = Group(self._ledger.draft(), os.urandom(10), self._clock())

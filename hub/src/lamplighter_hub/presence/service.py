@@ -32,6 +32,8 @@ FLUSH_MS: Final = 5_000
 REVIVE_MS: Final = 5_000
 ASK_MS: Final = 30_000
 """Least time between two requests for a birth to one agent."""
+PATIENCE_MS: Final = 3_000
+"""How long a birth may take longer than the first record of its agent."""
 PAUSE_MS: Final = 15_000
 """A gap between two sweeps beyond which the hub itself was away (stopped, suspended, clock set)."""
 SLACK_MS: Final = 2_000
@@ -135,12 +137,17 @@ class PresenceService:
                     self._hear(standing, arrived_ms)
 
     def unknown(self, agents: Iterable[str]) -> set[str]:
-        """Return which of these agents shall be asked for their birth; each at most every 30 s."""
+        """Return which of these agents shall be asked for their birth; each at most every 30 s.
+
+        A birth may be overtaken by records on its way, so nobody is asked in the first seconds.
+        """
         now = self._clock()
         asked = set()
         with self._lock:
             for agent in agents:
                 standing = self._agents.get(agent)
+                if standing and not standing.born and not standing.asked_at:
+                    standing.asked_at = now - ASK_MS + PATIENCE_MS
                 if standing and not standing.born and not 0 <= now - standing.asked_at < ASK_MS:
                     standing.asked_at = now
                     asked.add(agent)

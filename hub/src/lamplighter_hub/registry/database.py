@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from lamplighter_hub.errors import Unavailable
 from lamplighter_hub.registry.models import Base
 
 _WRITES: Final = "lamplighter_writes"
@@ -42,7 +44,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a session for one consistent look; whatever is written in it is lost."""
-        with Session(self._engine, autoflush=False) as session:
+        with _answering(), Session(self._engine, autoflush=False) as session:
             yield session
 
     @contextmanager
@@ -51,12 +53,26 @@ class Database:
 
         Writers take turns, so never wait for another thread inside; opening a second one inside deadlocks.
         """
-        with self._turn, Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
+        with (
+            self._turn,
+            _answering(),
+            Session(self._writing_engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Say in our words that the database is away, full or locked: trying again may help."""
+    try:
+        yield
+    except OperationalError as error:
+        raise Unavailable(f"the registry does not answer now: {error.orig}") from error
 
 
 def _engine(url: str) -> Engine:
