@@ -162,6 +162,7 @@ def test_configuration_refused_then_applied(town: Street, enter: Visit) -> None:
     town.reported("station-road", "air-1")
     expect(state).to_have_attribute("data-state", "applied")
     expect(page.locator("#configuration-history")).to_contain_text("Applied")
+    expect(page.locator("#field-interval_s-reported")).to_have_text("5")
     check(page, "configuration-applied")
 
 

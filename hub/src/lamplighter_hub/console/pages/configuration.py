@@ -59,6 +59,7 @@ def configuration(page: GuestPage, device: DevicePath) -> HTMLResponse:
         "device/configuration.html",
         configuration=_state(view),
         history=_history(page, device),
+        patch=False,
         **_form_values(page, view),
         **head_values(page, device, "configuration"),
     )
@@ -68,8 +69,8 @@ def configuration(page: GuestPage, device: DevicePath) -> HTMLResponse:
 def state(page: GuestPage, device: DevicePath) -> HTMLResponse:
     """Show what became of the desired document."""
     view = page.hub.configuration.view(device)
-    values = head_values(page, device, "configuration")
-    return page.render("device/_configuration_state.html", configuration=_state(view), **values)
+    values = head_values(page, device, "configuration") | _form_values(page, view)
+    return page.render("device/_configuration_state.html", configuration=_state(view), patch=True, **values)
 
 
 @router.get("/history")

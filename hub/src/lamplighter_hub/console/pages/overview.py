@@ -20,6 +20,7 @@ from lamplighter_protocols.profile import Profile
 router = APIRouter(include_in_schema=False)
 
 EVENTS: Final = 8
+LOOKED_AT: Final = 200
 REFUSED: Final = 5
 AGENTS: Final = 5
 
@@ -129,10 +130,13 @@ def _account(row: Row) -> Account:
 
 
 def _events(page: Page) -> list[ShownEvent]:
+    """Return the latest events; what only informs makes room for what is more, within the last LOOKED_AT."""
     with answering():
-        found, _ = page.hub.series.events(None, None, BEGINNING, END_OF_TIME, limit=EVENTS)
-    profiles = {event.device: _profile(page, event.device) for event in found}
-    return shown_events(profiles, page.language, found)
+        found, _ = page.hub.series.events(None, None, BEGINNING, END_OF_TIME, limit=LOOKED_AT)
+    profiles = {device: _profile(page, device) for device in {event.device for event in found}}
+    shown = shown_events(profiles, page.language, found)
+    chosen = sorted(range(len(shown)), key=lambda index: (shown[index].severity == "info", index))[:EVENTS]
+    return [shown[index] for index in sorted(chosen)]
 
 
 def _profile(page: Page, device: str) -> Profile | None:

@@ -4,6 +4,7 @@ import { at, now, number } from "./times.js";
 
 const language = document.documentElement.lang;
 const SECOND = 1000;
+const RATE_MS = 10_000;
 const formats = new Map();
 
 function clock(options) {
@@ -42,6 +43,7 @@ class Chart {
     this.end = Number(this.options.to) || null;
     this.decimals = Number(this.options.decimals ?? 0);
     this.rows = [];
+    this.ticks = [];
     this.width = 0;
     this.plot = null;
     this.now = this.options.rates ? element.parentElement.querySelector(".now > span") : null;
@@ -207,14 +209,14 @@ function onReadings(charts, { device, metrics }) {
   }
 }
 
-// a tick carries counters since the start of the hub; a chart shows how fast one of them rises
+// a tick carries counters since the start of the hub; a chart shows how fast one of them rose in ten seconds
 function onTick(charts, tick) {
   for (const chart of charts) {
     const count = tick[chart.options.rate];
     if (typeof count !== "number") continue;
-    const { t: since, count: before } = chart.before ?? {};
-    if (since && tick.t > since && count >= before) chart.add(tick.t, ((count - before) * SECOND) / (tick.t - since));
-    chart.before = { t: tick.t, count };
+    const ticks = chart.ticks.filter((one) => one.t >= tick.t - RATE_MS && one.t < tick.t && one.count <= count);
+    if (ticks.length) chart.add(tick.t, ((count - ticks[0].count) * SECOND) / (tick.t - ticks[0].t));
+    chart.ticks = [...ticks, { t: tick.t, count }];
   }
 }
 
