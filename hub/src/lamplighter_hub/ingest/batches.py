@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 from pydantic_core import to_json
 
 from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.ingest.newcomers import Newcomers
 from lamplighter_hub.series.store import Mark, Samples, StoredEvent
 from lamplighter_protocols.errors import BadField, WireError
 from lamplighter_protocols.profile import Profile
@@ -41,9 +42,14 @@ _HINTS: Final = {
 }
 
 
-def take_batch(group: Group, agent: str, payload: bytes, owner: OwnerProfile, arrived_ms: int) -> None:
+def take_batch(
+    group: Group, agent: str, payload: bytes, owner: OwnerProfile, newcomers: Newcomers, arrived_ms: int
+) -> None:
     """Take what is new of a batch into the group. Raises WireError when its header cannot be read."""
     header, records = parse_batch(payload)
+    if any(newcomers.early(agent, device, group.now_ms) for device in _unknown(agent, records, owner)):
+        group.counts["shed_early"] += 1
+        return
     fresh = group.draft.fresh(agent, header, len(records))
     if fresh is None:
         group.counts["shed_torn"] += 1
@@ -60,6 +66,12 @@ def take_batch(group: Group, agent: str, payload: bytes, owner: OwnerProfile, ar
     group.draft.hold(agent, header)
     group.receipts.add((agent, header.outbox))
     group.counts["records"] += len(records)
+
+
+def _unknown(agent: str, records: Sequence[Record | BadRecord], owner: OwnerProfile) -> set[str]:
+    """Return the devices of a batch that the hub does not know."""
+    devices = {record.device for record in records if isinstance(record, ReadingsRecord | EventRecord)}
+    return {device for device in devices if owner(agent, device) == "unknown_device"}
 
 
 def _marks(agent: str, header: Header, fresh: list[bool], taken: list[bool]) -> Iterator[Mark]:

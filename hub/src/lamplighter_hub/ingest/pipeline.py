@@ -17,6 +17,7 @@ from lamplighter_hub.errors import Unavailable
 from lamplighter_hub.ingest.batches import OwnerProfile, take_batch
 from lamplighter_hub.ingest.foreign import Foreign, Known, take_senml
 from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.ingest.newcomers import Newcomers
 from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.series.store import SeriesError, TimeSeries
 from lamplighter_hub.uplink.session import Message
@@ -94,6 +95,7 @@ class Pipeline:
         self._known = known
         self._clock = clock
         self._announce = announce
+        self._newcomers = Newcomers()
         self.counts: Counter[str] = Counter()
 
     def run(self, stop: threading.Event) -> None:
@@ -162,7 +164,7 @@ class Pipeline:
         address = parse(message.topic)
         try:
             if address.channel is Channel.BATCH:
-                take_batch(group, address.agent, message.payload, self._owner, message.arrived_ms)
+                take_batch(group, address.agent, message.payload, self._owner, self._newcomers, message.arrived_ms)
             else:
                 pack = Foreign(address.agent, address.device, message.payload, message.dup)
                 take_senml(group, pack, self._owner, self._known)

@@ -1,0 +1,285 @@
+"""Ingest on the real stores: what is committed, what is set aside, what is acknowledged, and in which order."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.registry.rig import START, Rig, rig
+from lamplighter_hub.ingest.announce import announcer
+from lamplighter_hub.ingest.directory import ServicesDirectory, birth_asker
+from lamplighter_hub.ingest.foreign import known_in
+from lamplighter_hub.ingest.pipeline import Pipeline
+from lamplighter_hub.series.store import Commit, Quarantined, SeriesError, TimeSeries
+from lamplighter_hub.uplink.session import Message
+from lamplighter_protocols.envelope import decode, encode
+from lamplighter_protocols.topics import Channel, build, parse
+
+OUTBOX = "01M80T5JNV0000000000000000"
+AGENT, DEVICE = "agent-1", "lamp-1"
+
+
+class Source:
+    """The uplink's side: what is waiting, what was acknowledged, what went down."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Message] = []
+        self.acknowledged: list[Message] = []
+        self.down: list[tuple[str, bytes]] = []
+
+    def take(self, limit: int, timeout_s: float) -> list[Message]:  # noqa: ARG002
+        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        return taken
+
+    def acknowledge(self, messages: list[Message]) -> None:
+        self.acknowledged += messages
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self.down.append((topic, payload))
+
+    def receipts(self) -> list[dict[str, Any]]:
+        return [decode(payload) for topic, payload in self.down if parse(topic).channel is Channel.RECEIPT]
+
+
+class Hub:
+    """A rig with ingest in front of it."""
+
+    def __init__(self, made: Rig, series: TimeSeries | None = None) -> None:
+        self.rig = made
+        self.hub = made.hub
+        self.source = Source()
+        self.pipeline = Pipeline(
+            self.source,
+            series or self.hub.series,
+            self.hub.ledger,
+            ServicesDirectory(self.hub, birth_asker(self.hub.keys, self.source.publish, made.clock)),
+            self.hub.devices.owner_profile,
+            known_in(self.hub.series),
+            made.clock,
+            announcer(self.hub.live),
+        )
+
+    def take(self, *messages: Message) -> None:
+        self.pipeline.process(list(messages))
+
+    def quarantine(self) -> list[Quarantined]:
+        return self.hub.series.quarantine(None, None, limit=100)[0]
+
+    def powers(self) -> list[float]:
+        rows, _ = self.hub.series.readings(DEVICE, ["power"], 0, 2**50, limit=1000)
+        return [float(row.value) for row in rows if row.value is not None]
+
+
+@contextmanager
+def ingesting(folder: Path) -> Iterator[Hub]:
+    with rig(folder) as made:
+        made.street(DEVICE)
+        yield Hub(made)
+
+
+def message(channel: Channel, body: Any, *, agent: str = AGENT, device: str = "", dup: bool = False) -> Message:
+    payload = body if isinstance(body, bytes) else encode(body)
+    return Message(build(agent, channel, device), payload, 0, retain=False, mid=1, arrived_ms=START, dup=dup)
+
+
+def batch(first: int, *records: Any, agent: str = AGENT, stream: str = "live") -> Message:
+    body = {"outbox": OUTBOX, "stream": stream, "first": first, "sent": START, "records": list(records)}
+    return message(Channel.BATCH, body, agent=agent)
+
+
+def reading(value: Any, at: int = START, device: str = DEVICE, metric: str = "power") -> dict[str, Any]:
+    return {"kind": "readings", "device": device, "t": at, "dt": [0], "m": {metric: [value]}}
+
+
+def test_a_receipt_follows_the_commit_and_a_repetition_is_not_stored_again(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        first = batch(1, reading(40), reading(41, START + 1))
+        hub.take(first)
+        hub.take(first, batch(2, reading(41, START + 1), reading(42, START + 2)))
+
+        assert hub.powers() == [40, 41, 42]
+        assert hub.source.receipts()[-1]["through"] == {"live": 3}
+        row = hub.hub.ledger.row(AGENT)[0]
+        assert (row.received, row.stored, row.duplicate, row.missing) == (6, 3, 3, [])
+
+
+def test_the_same_twice_in_one_group_is_stored_once(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(batch(1, reading(40)), batch(1, reading(40)))
+
+        assert hub.powers() == [40]
+
+
+def test_one_bad_record_goes_aside_and_its_neighbours_are_stored(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(batch(9, reading(0, device="nobody")))
+        hub.rig.clock.forward(15)
+        hub.take(
+            batch(
+                1,
+                reading(40),
+                reading("bright"),
+                {"kind": "song"},
+                reading(41, device="nobody"),
+                reading(42, START + 1),
+            )
+        )
+
+        assert hub.powers() == [40, 42]
+        reasons = {entry.reason: entry for entry in hub.quarantine()}
+        assert reasons.keys() == {"bad_value", "bad_record", "unknown_device"}
+        assert reasons["bad_value"].field == "m.power"
+        assert reasons["bad_record"].field.startswith("records.2")
+        assert reasons["unknown_device"].device == "nobody"
+        row = hub.hub.ledger.row(AGENT)[0]
+        assert (row.through, row.stored, row.quarantined) == (5, 2, 3)
+
+
+@pytest.mark.parametrize("at", [0, 1_500_000_000_000, START + 11 * 60_000])
+def test_an_impossible_time_goes_aside(tmp_path: Path, at: int) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(batch(1, reading(40, at)))
+
+        assert hub.powers() == []
+        assert [entry.reason for entry in hub.quarantine()] == ["impossible_time"]
+        assert hub.source.receipts()[-1]["through"] == {"live": 1}, "it is dealt with and never comes again"
+
+
+def test_a_device_of_another_agent_is_refused(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.rig.birth("agent-2")
+        hub.take(batch(1, reading(40), agent="agent-2"))
+
+        assert hub.powers() == []
+        assert [entry.reason for entry in hub.quarantine()] == ["foreign_device"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Message(build(AGENT, Channel.BATCH), b"\x78\x9cgarbage", 0, retain=False, mid=1, arrived_ms=START),
+        Message(build(AGENT, Channel.BATCH), b"{}", 0, retain=False, mid=1, arrived_ms=START),
+        Message(build(AGENT, Channel.BIRTH), b'{"session": 0}', 1, retain=False, mid=1, arrived_ms=START),
+        Message("lamplighter/v1/agent-1/up/gossip", b"{}", 1, retain=False, mid=1, arrived_ms=START),
+    ],
+)
+def test_what_cannot_be_read_goes_aside_and_is_acknowledged(tmp_path: Path, broken: Message) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(broken, batch(1, reading(40)))
+
+        assert hub.powers() == [40]
+        assert len(hub.quarantine()) == 1
+        assert hub.quarantine()[0].detail
+        assert broken in hub.source.acknowledged
+
+
+def test_dropped_records_close_the_gap_that_they_declare(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        dropped = {"kind": "dropped", "stream": "live", "first": 1, "last": 3, "count": 3, "t": START}
+        hub.take(batch(4, reading(40)), batch(1, dropped, stream="alarm"))
+
+        rows = {row.stream: row for row in hub.hub.ledger.row(AGENT)}
+        assert (rows["live"].through, rows["live"].dropped, rows["live"].missing) == (4, 3, [])
+
+
+def test_senml_that_is_redelivered_is_stored_once(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        pack = [{"n": "power", "u": "W", "v": 12.5, "t": START / 1000}]
+        hub.take(message(Channel.SENML, pack, device=DEVICE))
+        hub.take(message(Channel.SENML, pack, device=DEVICE, dup=True))
+
+        assert hub.powers() == [12.5]
+
+
+def test_records_that_overtake_their_birth_wait_for_it(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        made.hub.enrolment.provision([AGENT], "test")
+        hub = Hub(made)
+        early = batch(1, reading(40))
+        hub.take(early)
+        assert hub.source.receipts() == []
+        assert hub.quarantine() == []
+
+        made.birth(AGENT, [DEVICE])
+        hub.take(early)
+        assert hub.powers() == [40]
+        assert hub.source.receipts()[-1]["through"] == {"live": 1}
+
+
+def test_an_agent_that_was_never_born_is_asked_for_its_birth_and_then_judged(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        made.hub.enrolment.provision([AGENT], "test")
+        hub = Hub(made)
+        hub.take(batch(1, reading(40)))
+        made.clock.forward(15)
+        hub.take(batch(1, reading(40)))
+
+        asked = [topic for topic, _ in hub.source.down if parse(topic).channel is Channel.FETCH]
+        assert asked == [build(AGENT, Channel.FETCH)]
+        assert [entry.reason for entry in hub.quarantine()] == ["unknown_device"]
+
+
+class FailingSeries:
+    """The real store, out of order for its first commits."""
+
+    def __init__(self, real: TimeSeries, failures: list[Exception]) -> None:
+        self._real = real
+        self._failures = failures
+
+    def commit(self, commit: Commit) -> None:
+        if self._failures:
+            raise self._failures.pop()
+        self._real.commit(commit)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def run_until_empty(hub: Hub) -> None:
+    stop = threading.Event()
+    thread = threading.Thread(target=hub.pipeline.run, args=(stop,))
+    thread.start()
+    while hub.source.waiting or not hub.source.acknowledged:
+        stop.wait(0.01)
+    stop.set()
+    thread.join(10)
+
+
+def test_nothing_is_confirmed_while_the_store_is_away(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        made.street(DEVICE)
+        away: list[Exception] = [SeriesError("no room"), SeriesError("no room")]
+        hub = Hub(made, FailingSeries(made.hub.series, away))
+        hub.source.waiting = [batch(1, reading(40))]
+        run_until_empty(hub)
+
+        assert hub.powers() == [40]
+        assert len(hub.source.receipts()) == 1
+        assert hub.pipeline.counts["failures"] == 2
+        assert hub.quarantine() == []
+
+
+def test_a_message_that_breaks_the_hub_is_set_aside_alone(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        made.street(DEVICE)
+        defect: list[Exception] = [ZeroDivisionError(), ZeroDivisionError()]
+        hub = Hub(made, FailingSeries(made.hub.series, defect))
+        hub.source.waiting = [batch(1, reading(40)), batch(2, reading(41, START + 1))]
+        run_until_empty(hub)
+
+        assert hub.powers() == [41]
+        assert [entry.reason for entry in hub.quarantine()] == ["internal_error"]
+        assert len(hub.source.acknowledged) == 2
+
+
+def test_payloads_in_quarantine_are_what_came(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(batch(1, {"kind": "song", "title": "Ode"}))
+
+        assert json.loads(hub.quarantine()[0].payload) == {"kind": "song", "title": "Ode"}
