@@ -3,6 +3,7 @@
 .PHONY: help up test check bench docs requirements clean
 
 PYTHON ?= python3
+OPTIONS ?=
 BIN := .venv/bin
 MANIFESTS := requirements/install requirements/build.txt $(wildcard */pyproject.toml hub/*.py hub/package*.json)
 CODE := protocols/src agent/src hub/src firmware-sim/src tests
@@ -11,7 +12,7 @@ help: ## list these goals
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' Makefile
 
 up: .venv/.runtime ## start the hub and a small street of simulated devices, data in ./data
-	@exec $(BIN)/lamplighter up --demo --data data
+	@exec $(BIN)/lamplighter up --demo --data data $(OPTIONS)
 
 test: .venv/.dev ## run every test
 	@exec $(BIN)/pytest

@@ -17,6 +17,7 @@ PACKAGES = {
     "mosquitto_passwd": "mosquitto",
     "chromium": "chromium",
     "socat": "socat",
+    "debootstrap": "debootstrap",
 }
 """Which Debian package brings a program; `.ci/run` installs them all."""
 _ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
