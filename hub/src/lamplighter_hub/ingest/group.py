@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from lamplighter_hub.ledger.ledger import Draft
 from lamplighter_hub.series.store import Commit, Quarantined, Samples, StoredEvent
@@ -14,6 +14,13 @@ from lamplighter_protocols.presence import Birth, Presence
 from lamplighter_protocols.records import ReportedRecord, ResultRecord
 
 MAX_KEPT_PAYLOAD: Final = 16 * 1024
+
+
+class Turn(NamedTuple):
+    """Births, and the presences that come after them, with their agent and arrival (ms)."""
+
+    births: list[tuple[str, Birth, int]]
+    presences: list[tuple[str, Presence, int]]
 
 
 @dataclass(slots=True)
@@ -32,6 +39,26 @@ class Group:
     heard: dict[str, int] = field(default_factory=dict)
     receipts: set[tuple[str, str]] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
+
+    def turns(self) -> list[Turn]:
+        """Return what was said as few turns: in each the births go first, and every agent keeps its own order.
+
+        Births are stored in one transaction a turn, so a storm of wills and births shall not cut them into single ones.
+        """
+        turns: list[Turn] = []
+        place: dict[str, tuple[int, bool]] = {}
+        for agent, said, at in self.said:
+            number, told = place.get(agent, (0, False))
+            is_birth = isinstance(said, Birth)
+            number += is_birth and told
+            place[agent] = number, not is_birth
+            if number == len(turns):
+                turns.append(Turn([], []))
+            if isinstance(said, Birth):
+                turns[number].births.append((agent, said, at))
+            else:
+                turns[number].presences.append((agent, said, at))
+        return turns
 
     def commit(self) -> Commit:
         """Return what the series store shall write, all or nothing."""

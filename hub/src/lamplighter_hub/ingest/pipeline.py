@@ -147,17 +147,13 @@ class Pipeline:
             group.heard[address.agent] = message.arrived_ms
 
     def _hear(self, group: Group) -> None:
-        births: list[tuple[str, Birth, int]] = []
-        for agent, said, at in group.said:
-            if isinstance(said, Birth):
-                births.append((agent, said, at))
-                continue
-            self._directory.births(births)
-            births = []
-            self._directory.told(agent, said, at)
-        self._directory.births(births)
+        turns = group.turns()
+        for turn in turns:
+            self._directory.births(turn.births)
+            for agent, presence, at in turn.presences:
+                self._directory.told(agent, presence, at)
         self._directory.heard(group.heard)
-        if any(isinstance(said, Presence) for _, said, _ in group.said):
+        if any(turn.presences for turn in turns):
             self._directory.settle()
 
     def _check(self, group: Group, message: Message) -> None:
