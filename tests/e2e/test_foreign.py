@@ -16,7 +16,7 @@ AGENT, DEVICE = "foreign-1", "foreign-air"
 
 def publish(hub: Hub, password: str, topic: str, payload: str, qos: int) -> None:
     """Use mosquitto_pub, as somebody else's device would use its own client."""
-    argv = [need("mosquitto_pub"), "-h", "127.0.0.1", "-p", str(hub.mqtt_port), "-V", "mqttv311"]
+    argv = [str(need("mosquitto_pub")), "-h", "127.0.0.1", "-p", str(hub.mqtt_port), "-V", "mqttv311"]
     argv += ["-i", AGENT, "-u", AGENT, "-P", password, "-t", topic, "-q", str(qos), "-m", payload]
     subprocess.run(argv, check=True, timeout=30, capture_output=True)
 

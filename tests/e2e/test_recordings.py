@@ -20,7 +20,8 @@ WATER = ("pressure", "rh", "temp_board", "temp_rtc", "battery", "range", "pitch"
 
 
 def tailing(tmp_path: Path, children: Children, hub: Hub, device: str, profile: str, log: Path) -> Agent:
-    agent = Agent("logger-1", tmp_path / "logger-1", children)
+    name = f"logger-{device}"
+    agent = Agent(name, tmp_path / name, children)
     agent.configure(
         f"""
 data = "state"
@@ -66,7 +67,7 @@ def test_a_stream_gauges_log_arrives_exactly(hub: Hub, tmp_path: Path, children:
     rows = exported(hub, "export.csv", device="trout-creek")
     assert Counter((int(row["t"]), row["metric"], number(row["value"])) for row in rows) == expected
     assert {row["quality"] for row in rows if not row["value"]} == {"sensor_fault"}
-    ledger = hub.get("ledger/logger-1")["items"]
+    ledger = hub.get("ledger/logger-trout-creek")["items"]
     assert sum(row["missing_records"] for row in ledger) == 0
 
 

@@ -41,11 +41,11 @@ class MosquittoHub(Hub):
 
 
 @contextlib.contextmanager
-def brokered_hub(kind: BrokerKind, folder: Path, children: Children) -> Iterator[Hub]:
-    """Start a hub with its broker. Profiles of the test may be put into `folder`/profiles before."""
+def brokered_hub(kind: BrokerKind, folder: Path, children: Children, *more: str) -> Iterator[Hub]:
+    """Start a hub with its broker and `more` options. Profiles may be put into `folder`/profiles before."""
     profiles = folder / "profiles"
     profiles.mkdir(exist_ok=True)
-    options: tuple[str, ...] = ("--profiles", str(profiles))
+    options = ("--profiles", str(profiles), *more)
     if kind is BrokerKind.NATS:
         yield Hub(folder / "data", children, options).start()
         return
