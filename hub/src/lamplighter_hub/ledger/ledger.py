@@ -39,6 +39,11 @@ class Account:
     dropped: int = 0
     held: int = 0
 
+    @property
+    def received(self) -> int:
+        """How many records came, repetitions included."""
+        return self.stored + self.duplicate + self.quarantined
+
     def copy(self) -> Account:
         """Return an independent copy."""
         return Account(self.seen.copy(), self.stored, self.duplicate, self.quarantined, self.dropped, self.held)
@@ -149,18 +154,25 @@ class Ledger:
 
     def rows(self) -> list[Row]:
         """Return all accounts, by agent."""
-        with self._lock:
-            return [_row(key, account) for key, account in sorted(self._accounts.items())]
+        return [_row(key, account) for key, account in sorted(self._now(), key=_key)]
 
     def row(self, agent: str) -> list[Row]:
         """Return the accounts of one agent."""
-        return [row for row in self.rows() if row.agent == agent]
+        with self._lock:
+            keys = [Key(agent, outbox, stream) for outbox in self._outboxes.get(agent, ()) for stream in Stream]
+            found = [(key, self._accounts[key]) for key in keys if key in self._accounts]
+        return [_row(key, account) for key, account in sorted(found, key=_key)]
 
     def totals(self) -> dict[str, int]:
         """Return the sums over all accounts; `missing` counts numbers, not gaps."""
-        rows = self.rows()
-        sums = {name: sum(getattr(row, name) for row in rows) for name in _SUMMED}
-        return sums | {"missing": sum(last - first + 1 for row in rows for first, last in row.missing)}
+        accounts = [account for _, account in self._now()]
+        sums = {name: sum(getattr(account, name) for account in accounts) for name in _SUMMED}
+        return sums | {"missing": sum(account.seen.highest - account.seen.count() for account in accounts)}
+
+    def _now(self) -> list[tuple[Key, Account]]:
+        """Return the present accounts. They are replaced and never changed, so they can be read without the lock."""
+        with self._lock:
+            return list(self._accounts.items())
 
     def _open(self, key: Key, account: Account) -> Account:
         self._accounts[key] = account
@@ -171,13 +183,16 @@ class Ledger:
 _SUMMED: Final = ("received", "stored", "duplicate", "quarantined", "dropped", "held")
 
 
+def _key(item: tuple[Key, Account]) -> Key:
+    return item[0]
+
+
 def _row(key: Key, account: Account) -> Row:
-    received = account.stored + account.duplicate + account.quarantined
     return Row(
         *key,
         through=account.seen.through,
         highest=account.seen.highest,
-        received=received,
+        received=account.received,
         stored=account.stored,
         duplicate=account.duplicate,
         quarantined=account.quarantined,
