@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 OPTIONS ?=
+JOBS ?= 2
 BIN := .venv/bin
 MANIFESTS := requirements/install requirements/build.txt $(wildcard */pyproject.toml hub/*.py hub/package*.json)
 CODE := protocols/src agent/src hub/src firmware-sim/src tests
@@ -14,8 +15,9 @@ help: ## list these goals
 up: .venv/.runtime ## start the hub and a small street of simulated devices, data in ./data
 	@exec $(BIN)/lamplighter up --demo --data data $(OPTIONS)
 
-test: .venv/.dev ## run every test
-	@exec $(BIN)/pytest
+test: .venv/.dev ## run every test, JOBS at a time; those that load the whole machine run alone
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal -m 'not scale'
+	@exec $(BIN)/pytest -m scale
 
 check: .venv/.dev ## formatting, lint, types, import rules, freshness of generated pages
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from bare.machines import Machine, debian, fresh_user
-from services.hub import Hub
+from services.hub import Hub, plain
 from services.process import Child, Children
 from services.wait import eventually
 
@@ -112,7 +112,7 @@ class Street:
 
     def _page(self) -> bool:
         try:
-            answer = httpx.get(f"{self.hub.url}/", timeout=2, follow_redirects=True)
+            answer = httpx.get(f"{self.hub.url}/", timeout=2, follow_redirects=True, verify=plain())
         except httpx.TransportError:
             return False
         return answer.is_success and "Lamplighter" in answer.text

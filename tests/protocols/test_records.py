@@ -117,9 +117,9 @@ def test_a_payload_that_is_wrong_throughout_is_refused_quickly() -> None:
     columns: dict[str, list[Any]] = {f"m{number}": [[]] * 2_000 for number in range(80)}
     payload = batch([READINGS | {"dt": [0] * 2_000, "m": columns, "q": {}}])
     assert len(payload) < envelope.MAX_JSON
-    started = time.perf_counter()
+    started = time.process_time()
     _, records = parse_batch(payload if len(payload) <= envelope.MAX_WIRE else envelope.encode(json.loads(payload)))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert isinstance(records[0], BadRecord)
 
 
