@@ -66,8 +66,10 @@ class ReadingsRecord(WireModel):
     device: DeviceId
     t: Millis
     dt: Annotated[list[int], _FirstFault(), Field(min_length=1, max_length=MAX_SAMPLES)]
-    m: Annotated[dict[Name, Column], Field(max_length=MAX_METRICS)] = {}
-    q: Annotated[dict[Name, Annotated[list[Quality | None], _FirstFault()]], Field(max_length=MAX_METRICS)] = {}
+    m: Annotated[dict[Name, Column], Field(max_length=MAX_METRICS, default_factory=dict)]
+    q: Annotated[
+        dict[Name, Annotated[list[Quality | None], _FirstFault()]], Field(max_length=MAX_METRICS, default_factory=dict)
+    ]
 
     @model_validator(mode="after")
     def _columns_fit(self) -> ReadingsRecord:

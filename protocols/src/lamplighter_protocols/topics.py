@@ -13,6 +13,7 @@ Address(agent='kiosk-3', channel=<Channel.COMMAND: 'command'>, device='printer-1
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from lamplighter_protocols.errors import BadTopic
@@ -24,6 +25,8 @@ UP_PATTERN: Final = f"{ROOT}/%u/up/#"
 DOWN_PATTERN: Final = f"{ROOT}/%u/down/#"
 """What a Mosquitto `pattern read` rule allows an agent."""
 MAX_TOPIC: Final = 256
+_REMEMBERED: Final = 65_536
+"""Topics come again and again; a city has some 50,000 (about 300 bytes each when all are in use)."""
 
 
 class Channel(StrEnum):
@@ -61,6 +64,7 @@ class Address(NamedTuple):
     device: str = ""
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def build(agent: str, channel: Channel, device: str = "") -> str:
     """Return the topic of a channel. Raises BadTopic for a bad id or a device that is missing or too much."""
     if bool(device) != channel.has_device:
@@ -70,6 +74,7 @@ def build(agent: str, channel: Channel, device: str = "") -> str:
     return f"{ROOT}/{agent_id(agent)}/{direction}/{channel}{tail}"
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def parse(topic: str) -> Address:
     """Return what a topic means. Raises BadTopic for anything that `build` would not have made."""
     parts = topic.split("/") if len(topic) <= MAX_TOPIC else []
