@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import random
 import struct
 import threading
 from collections.abc import Coroutine, Iterator
@@ -40,10 +40,12 @@ class Background:
 
 
 class ModbusDevices:
-    """Answers reads of registers of any unit with numbers that change (Modbus Messaging on TCP/IP 1.0b)."""
+    """Answers reads of registers of any unit (Modbus Messaging on TCP/IP 1.0b). Each register walks at random, as a
+    measured value does: numbers in a pattern would be compressed too well."""
 
     def __init__(self) -> None:
-        self._count = itertools.count()
+        self._chance = random.Random(1)
+        self._values: dict[tuple[int, int], int] = {}
         self.requests = 0
 
     async def start(self) -> int:
@@ -63,10 +65,16 @@ class ModbusDevices:
 
     def _answer(self, transaction: int, unit: int, request: bytes) -> bytes:
         self.requests += 1
-        function, _, count = struct.unpack(">BHH", request[:5])
-        values = [(next(self._count) * 7) % 1000 for _ in range(count)]
+        function, first, count = struct.unpack(">BHH", request[:5])
+        values = [self._step(unit, address) for address in range(first, first + count)]
         body = struct.pack(f">BB{count}H", function, 2 * count, *values)
         return struct.pack(">HHHB", transaction, 0, len(body) + 1, unit) + body
+
+    def _step(self, unit: int, address: int) -> int:
+        before = self._values.get((unit, address)) or self._chance.randint(1_000, 9_000)
+        now = min(max(before + round(self._chance.gauss(0, 20)), 0), 10_000)
+        self._values[unit, address] = now
+        return now
 
 
 class CountingProxy:
