@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from lamplighter_protocols.errors import IllegalTransition
 from lamplighter_protocols.ids import AgentId, DeviceId, Name, Ulid
-from lamplighter_protocols.model import Data, Millis, Sequence, WireModel
+from lamplighter_protocols.model import Count, Data, Millis, Sequence, WireModel
 
 
 class CommandState(StrEnum):
@@ -98,7 +98,7 @@ class Command(WireModel):
     issuer: Annotated[str, Field(max_length=200)]
     hazard: Hazard = Hazard.NONE
     lease_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
-    configuration_version: Annotated[int, Field(ge=0)] | None = None
+    configuration_version: Count | None = None
 
     @model_validator(mode="after")
     def _expires_later(self) -> Command:

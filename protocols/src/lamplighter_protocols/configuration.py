@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import to_json
 
 from lamplighter_protocols.ids import AgentId, DeviceId
-from lamplighter_protocols.model import Data, Millis, WireModel
+from lamplighter_protocols.model import Count, Data, Millis, WireModel
 
 ConfigurationHash = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{64})?$", strict=True)]
 Scalar = bool | int | float | str
@@ -96,7 +96,7 @@ def check_fields(specs: dict[str, FieldSpec], values: dict[str, Any], where: str
         spec = specs.get(name)
         if spec is None:
             known = ", ".join(sorted(specs)) or "none"
-            found.append(FieldError(field=where + name[:80], detail=f"is unknown; known fields: {known}"))
+            found.append(FieldError(field=where + (name[:80] or "''"), detail=f"is unknown; known fields: {known}"))
         elif wrong := spec.wrong_with(value):
             found.append(FieldError(field=where + name, detail=wrong))
     for name, spec in specs.items():
@@ -135,7 +135,7 @@ class Desired(WireModel):
     type: Literal["configuration"] = "configuration"
     agent: AgentId
     device: DeviceId
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[Count, Field(ge=1)]
     hash: ConfigurationHash
     document: Data
     issued_at: Millis

@@ -36,6 +36,8 @@ Data = Annotated[dict[str, Any], AfterValidator(_bounded)]
 """A small free JSON object: an event's payload, a command's result."""
 Millis = Annotated[int, Field(ge=EARLIEST, le=LATEST)]
 """Milliseconds since 1970-01-01T00:00:00Z, years 1 to 9999."""
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""How many, or a version: exact in every JSON reader and in every store."""
 Sequence = Annotated[int, Field(ge=1, le=2**53 - 1)]
 """A record's number in its stream, from 1 without gaps."""
 Reason = Annotated[str, StringConstraints(max_length=500, strict=True)]

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 
 from lamplighter_protocols.configuration import ConfigurationHash
 from lamplighter_protocols.ids import DeviceId, Ulid
-from lamplighter_protocols.model import Millis, Reason, WireModel
+from lamplighter_protocols.model import Count, Millis, Reason, WireModel
 
 MAX_DEVICES: Final = 1_000
 SessionNumber = Annotated[int, Field(ge=1, le=2**53 - 1)]
@@ -31,7 +31,7 @@ class BornDevice(WireModel):
 
     id: DeviceId
     profile: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", strict=True)]
-    version: Annotated[int, Field(ge=0)] = 0
+    version: Count = 0
     hash: ConfigurationHash = ""
 
 

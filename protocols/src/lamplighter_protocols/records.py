@@ -17,7 +17,7 @@ from lamplighter_protocols.commands import CommandState
 from lamplighter_protocols.configuration import ConfigurationHash, ConfigurationState, FieldError
 from lamplighter_protocols.errors import BadField, bad_field
 from lamplighter_protocols.ids import DeviceId, Name, Ulid
-from lamplighter_protocols.model import Data, Millis, Reason, Sequence, WireModel, parse_json
+from lamplighter_protocols.model import Count, Data, Millis, Reason, Sequence, WireModel, parse_json
 from lamplighter_protocols.readings import ReadingsRecord
 
 MAX_RECORDS: Final = 2_000
@@ -58,7 +58,7 @@ class ReportedRecord(WireModel):
 
     kind: Literal["reported"] = "reported"
     device: DeviceId
-    version: Annotated[int, Field(ge=0)]
+    version: Count
     hash: ConfigurationHash
     state: ConfigurationState
     t: Millis
@@ -105,7 +105,7 @@ class Header(WireModel):
     stream: Stream
     first: Sequence
     sent: Millis
-    held: Annotated[dict[Stream, Annotated[int, Field(ge=0)]], Field(max_length=3)] = {}
+    held: Annotated[dict[Stream, Count], Field(max_length=3)] = {}
 
 
 class Batch(Header):
@@ -125,7 +125,7 @@ class Receipt(WireModel):
     """
 
     outbox: Ulid
-    through: dict[Stream, Annotated[int, Field(ge=0)]] = {}
+    through: dict[Stream, Count] = {}
     also: dict[Stream, list[tuple[Sequence, Sequence]]] = {}
     now: Millis
     retry_after_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
