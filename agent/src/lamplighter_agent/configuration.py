@@ -130,7 +130,7 @@ class Configuration:
             if desired.version == kept.answered.version:
                 self._say(device, kept.answered)
             elif errors := self._wrong(desired):
-                await self._answer(kept, self._version(desired, ConfigurationState.REJECTED, errors=errors))
+                await self._refuse(kept, self._version(desired, ConfigurationState.REJECTED, errors=errors))
             else:
                 await self._apply(desired, kept)
 
@@ -173,12 +173,15 @@ class Configuration:
     async def _undo(self, desired: Desired, kept: Configured, reason: str) -> None:
         await self._restore(kept.device, kept.force)
         self._log.warning("%s: version %d was rolled back: %s", kept.device, desired.version, reason)
-        await self._answer(kept, self._version(desired, ConfigurationState.ROLLED_BACK, reason=reason[:500]))
+        await self._refuse(kept, self._version(desired, ConfigurationState.ROLLED_BACK, reason=reason[:500]))
 
     async def _restore(self, device: str, version: Version) -> None:
-        profile, runner = self._targets[device]
-        in_device = version.document or merge(profile.configuration)
-        await runner.restore(version.document, in_device)
+        _, runner = self._targets[device]
+        await runner.restore(version.document, self._runs(device, version))
+
+    def _runs(self, device: str, version: Version) -> dict[str, Any]:
+        """Return what a device runs under a version; nobody's version 0 are the profile's defaults."""
+        return version.document or merge(self._targets[device][0].configuration)
 
     async def _try(self, kept: Configured) -> None:
         """Report what is in force, and put it on trial until the hub confirms the report."""
@@ -201,7 +204,12 @@ class Configuration:
             self._log.warning("%s: version %d was rolled back: %s", device, kept.force.version, reason)
             await self._restore(device, kept.before)
             back = kept.force.model_copy(update={"state": ConfigurationState.ROLLED_BACK, "reason": reason})
-            await self._answer(kept.model_copy(update={"force": kept.before, "before": None}), back)
+            await self._refuse(kept.model_copy(update={"force": kept.before, "before": None}), back)
+
+    async def _refuse(self, kept: Configured, version: Version) -> None:
+        """Answer that a version is not in force, with the document that is."""
+        running = self._runs(kept.device, kept.force)
+        await self._answer(kept, version.model_copy(update={"document": running}))
 
     async def _answer(self, kept: Configured, version: Version) -> None:
         await self._keep(kept.model_copy(update={"answered": version}))
