@@ -176,18 +176,18 @@ class Callout:
 
     def _reason(self, request: ConnectRequest) -> str | None:
         if request.kind != "mqtt":
-            return "only MQTT is spoken here"
+            return "not_mqtt"
         if request.client_id != request.username:
-            return "the client id must be the user name"
+            return "foreign_client_id"
         try:
             topics.publish_filter(request.username)
-        except BadTopic as error:
-            return f"bad user name: {error.detail}"
+        except BadTopic:
+            return "unknown_agent"
         try:
             return self._decide(request)
         except Exception:  # noqa: BLE001 - supervision: a defect in one decision must answer that client, and the next
             _log.warning("broker: the decision about %s failed", request.username, exc_info=True)
-            return "the hub could not decide"
+            return "undecided"
 
     def _signed(self, claims: dict[str, Any]) -> str:
         claims |= {"iss": self._secret.issuer, "iat": int(time.time())}
