@@ -129,7 +129,7 @@ def _profile(group: Group, agent: str, record: ReadingsRecord | EventRecord, own
     """Return the profile of a record whose device and time can be believed; else quarantine it."""
     profile = owner(agent, record.device)
     if isinstance(profile, str):
-        _refuse_record(group, agent, profile, record, BadField(_HINTS.get(profile, profile), "device"))
+        _refuse_record(group, agent, profile, record, not_ours(profile))
         return None
     times = (
         (record.t + min(record.dt), record.t + max(record.dt)) if isinstance(record, ReadingsRecord) else (record.t,)
@@ -138,6 +138,11 @@ def _profile(group: Group, agent: str, record: ReadingsRecord | EventRecord, own
         _refuse_record(group, agent, "impossible_time", record, error)
         return None
     return profile
+
+
+def not_ours(reason: str) -> BadField:
+    """Say what to do about a device whose data cannot be taken; `reason` is what OwnerProfile gave."""
+    return BadField(_HINTS.get(reason, reason), "device")
 
 
 def impossible_time(times: tuple[int, ...], now_ms: int) -> BadField | None:

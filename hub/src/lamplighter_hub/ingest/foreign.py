@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lamplighter_hub.ingest.batches import OwnerProfile, impossible_time
+from lamplighter_hub.ingest.batches import OwnerProfile, impossible_time, not_ours
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.series.store import Samples, TimeSeries
 from lamplighter_protocols.field.senml import to_readings
@@ -33,7 +33,7 @@ def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -
     """Take a SenML pack into the group. Raises WireError when it cannot be read."""
     profile = owner(pack.agent, pack.device)
     if isinstance(profile, str):
-        group.refuse(pack.agent, Channel.SENML, profile, pack.payload, device=pack.device)
+        group.refuse(pack.agent, Channel.SENML, profile, pack.payload, not_ours(profile), pack.device)
         return
     readings = to_readings(profile, pack.device, pack.payload, group.now_ms)
     if pack.again:
