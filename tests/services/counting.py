@@ -14,8 +14,7 @@ from services.agent import Agent
 from services.hub import Hub
 from services.process import Children
 
-COUNTER: Final = "counter-1"
-DEVICE: Final = "counter"
+COUNTER: Final = "counter"
 LINES_A_STEP: Final = 40
 STEP_S: Final = 0.05
 FIRST_MS: Final = 1_760_000_000_000
@@ -36,11 +35,15 @@ column = "count"
 
 
 class Writer(threading.Thread):
-    """Writes numbered lines as a logger does, one line a second of device time, until it is told to finish."""
+    """Writes numbered lines as a logger does, one line a second of device time, until it is told to finish.
 
-    def __init__(self, path: Path, lines_a_step: int = LINES_A_STEP) -> None:
+    `device` is the device that reports them, and its agent.
+    """
+
+    def __init__(self, path: Path, device: str = COUNTER, lines_a_step: int = LINES_A_STEP) -> None:
         super().__init__(daemon=True)
         self.path = path
+        self.device = device
         self.lines = 0
         self._step = lines_a_step
         self._enough = threading.Event()
@@ -71,13 +74,13 @@ def add_profile(folder: Path) -> None:
 
 def counting_agent(hub: Hub, folder: Path, children: Children, writer: Writer) -> Agent:
     """Start an agent that tails the writer's log, on a hub that knows the counter's profile."""
-    agent = Agent(COUNTER, folder, children).configure(
+    agent = Agent(writer.device, folder, children).configure(
         f"""
 data = "state"
 profiles = ["profiles"]
 heard_within_s = 5
 [[devices]]
-id = "{DEVICE}"
+id = "{writer.device}"
 profile = "counter-log"
 driver = "tail"
 [devices.settings]
@@ -89,16 +92,16 @@ poll_s = 0.1
     return agent.enroll(hub).start()
 
 
-def numbers(hub: Hub) -> Counter[tuple[int, float]]:
+def numbers(hub: Hub, device: str = COUNTER) -> Counter[tuple[int, float]]:
     """Export what the hub has, as (time, number)."""
-    text: str = hub.get("export.csv", device=DEVICE, metric="count")
+    text: str = hub.get("export.csv", device=device, metric="count")
     return Counter((int(row["t"]), float(row["value"])) for row in csv.DictReader(io.StringIO(text)))
 
 
 def assert_exact(hub: Hub, writer: Writer) -> None:
     """Fail unless every line is stored once and the ledger says so."""
-    assert numbers(hub) == Counter({(FIRST_MS + n * 1000, float(n)): 1 for n in range(writer.lines)})
-    rows = [row for row in hub.get(f"ledger/{COUNTER}")["items"] if row["stored"]]
+    assert numbers(hub, writer.device) == Counter({(FIRST_MS + n * 1000, float(n)): 1 for n in range(writer.lines)})
+    rows = [row for row in hub.get(f"ledger/{writer.device}")["items"] if row["stored"]]
     assert rows
     assert all(row["missing"] == [] for row in rows)
     assert all(row["received"] == row["stored"] + row["duplicate"] + row["quarantined"] for row in rows)
