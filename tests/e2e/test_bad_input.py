@@ -80,7 +80,7 @@ def test_ten_thousand_bad_payloads(whole: Hub, tmp_path: Path, children: Childre
                 client.client.max_inflight_messages_set(500)
                 assert client.connect() == "Success"
                 client.publish(build(sender.agent, Channel.BIRTH), json.dumps(birth(sender, 1)))
-                eventually(lambda device=sender.device: hub.device(device).get("state") == "online")  # type: ignore[misc]
+                eventually(lambda device=sender.device: hub.device(device).get("state") == "online", within_s=30)  # type: ignore[misc]
                 refuses(hub, kind, sender, client)
                 takes_what_is_good(hub, sender, client)
 
@@ -128,7 +128,7 @@ def publish_all(client: Plain, sender: Sender, messages: list[Junk]) -> None:
 def takes_what_is_good(hub: Hub, sender: Sender, client: Plain) -> None:
     """Who has sent rubbish is still heard."""
     client.publish(build(sender.agent, Channel.SENML, sender.device), '[{"n":"rh","u":"%RH","v":50}]')
-    eventually(lambda: hub.latest(sender.device).get("rh") == 50)
+    eventually(lambda: hub.latest(sender.device).get("rh") == 50, within_s=30)
 
 
 def quarantined(hub: Hub) -> int:

@@ -5,6 +5,7 @@ Every maker gets a source of chance and the number of the payload, and returns w
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import time
@@ -259,6 +260,11 @@ def bad_bytes(chance: random.Random, sender: Sender, number: int) -> Junk:
     return Junk(_channel(chance, sender), chance.randbytes(chance.choice((0, 1, 2, 7, 64, 300, 5_000))))
 
 
+@functools.cache
+def _bombs() -> tuple[bytes, ...]:
+    return zlib.compress(b"[" * 3_000_000), zlib.compress(b'{"session":' + b" " * 8_000_000)
+
+
 def bad_zlib(chance: random.Random, sender: Sender, number: int) -> Junk:
     whole = zlib.compress(json.dumps(birth(sender, number + 10)).encode())
     payload = chance.choice(
@@ -268,8 +274,7 @@ def bad_zlib(chance: random.Random, sender: Sender, number: int) -> Junk:
             b"\x78" + chance.randbytes(40),
             zlib.compress(chance.randbytes(400)),
             zlib.compress(zlib.compress(whole)),
-            zlib.compress(b"[" * 3_000_000, 1),
-            zlib.compress(b'{"session":' + b" " * 8_000_000, 1),
+            *_bombs(),
         )
     )
     return Junk(_channel(chance, sender), payload)
