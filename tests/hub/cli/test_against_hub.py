@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 import pytest
 
@@ -130,7 +131,12 @@ def test_configuration_is_set_reported_and_refused(lamplighter: Program, foreign
 
 def test_quarantine_is_listed_and_shown(lamplighter: Program, foreign: Foreign) -> None:
     foreign.send({"kind": "event", "device": "stranger", "t": now(), "name": "x", "data": {}})
-    found = eventually(lambda: lamplighter("quarantine", "--agent", "pole-1", "--json").json, within_s=20)
+
+    def set_aside() -> Any:
+        foreign.again()
+        return lamplighter("quarantine", "--agent", "pole-1", "--json").json
+
+    found = eventually(set_aside, within_s=40)
     assert found[0]["reason"] == "unknown_device"
     assert "stranger" in lamplighter("quarantine", "show", found[0]["id"]).out
 
