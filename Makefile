@@ -16,7 +16,7 @@ up: .venv/.runtime ## start the hub and a small street of simulated devices, dat
 	@exec $(BIN)/lamplighter up --demo --data data $(OPTIONS)
 
 test: .venv/.dev ## run every test, JOBS at a time; those that load the whole machine run alone
-	@$(BIN)/pytest -n $(JOBS) --dist worksteal -m 'not scale'
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not scale'
 	@exec $(BIN)/pytest -m scale
 
 check: .venv/.dev ## formatting, lint, types, import rules, freshness of generated pages
