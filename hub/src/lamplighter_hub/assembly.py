@@ -72,7 +72,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
     data = settings.data
     profiles = load_profiles(*settings.profiles)
     registry = Database(settings.registry_url or sqlite_url(data))
-    registry.create()
+    registry.upgrade()
     keys = HubKeys(data)
     keys.load()
     series = open_duckdb(data)

@@ -163,8 +163,9 @@ class BrokerSide:
 class Rig:
     """One hub without broker, uplink and ingest: tests play those."""
 
-    def __init__(self, data: Path, clock: Clock | None = None) -> None:
+    def __init__(self, data: Path, clock: Clock | None = None, registry_url: str = "") -> None:
         self.data = data
+        self.registry_url = registry_url or sqlite_url(data)
         self.clock = clock or Clock()
         self.down = Down()
         self.broker = BrokerSide()
@@ -173,8 +174,8 @@ class Rig:
 
     def _start(self) -> Services:
         clock, down = self.clock, self.down
-        registry = Database(sqlite_url(self.data))
-        registry.create()
+        registry = Database(self.registry_url)
+        registry.upgrade()
         keys = HubKeys(self.data)
         keys.load()
         down.keys = keys
@@ -252,8 +253,9 @@ def birth(
 
 
 @contextmanager
-def rig(data: Path) -> Iterator[Rig]:
-    made = Rig(data)
+def rig(data: Path, registry_url: str = "") -> Iterator[Rig]:
+    """Make a rig on SQLite in its folder, or on the registry that is given."""
+    made = Rig(data, registry_url=registry_url)
     try:
         yield made
     finally:

@@ -4,8 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text
+from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData
+from sqlalchemy import String as PlainString
+from sqlalchemy import Text as PlainText
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+BYTEWISE = "C"
+"""The collation under which PostgreSQL sorts as SQLite does, so that lists and cursors agree everywhere."""
+
+
+class String(TypeDecorator[str]):
+    """Text of at most so many characters, sorted by code points. PostgreSQL keeps no NUL, so nobody does."""
+
+    impl = PlainString
+    cache_ok = True
+    _plain: type[PlainString] = PlainString
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the database's own type."""
+        collation = BYTEWISE if dialect.name == "postgresql" else None
+        return dialect.type_descriptor(self._plain(self.impl_instance.length, collation))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as SQLAlchemy asks for it
+        """Return a text that every database can hold."""
+        return value.replace("\x00", "\ufffd") if value and "\x00" in value else value
+
+
+class Text(String):
+    """Text of any length."""
+
+    impl = PlainText
+    _plain = PlainText
+
 
 Id = String(64)
 Hash = String(71)
