@@ -54,7 +54,17 @@ class Postgres:
         password = self.folder / "password"
         password.write_text(self.password)
         _hand_over(self.folder)
-        argv = [need("initdb"), "-D", self.folder / "data", "-U", USER, "--pwfile", password, "-A", "scram-sha-256"]
+        argv: list[str | Path] = [
+            need("initdb"),
+            "-D",
+            self.folder / "data",
+            "-U",
+            USER,
+            "--pwfile",
+            password,
+            "-A",
+            "scram-sha-256",
+        ]
         argv += ["-E", "UTF8", "--locale", "C.UTF-8", "--no-sync"]
         done = subprocess.run(_as_nobody(*argv), capture_output=True, text=True, check=False, cwd="/")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -62,7 +72,7 @@ class Postgres:
     def start(self) -> None:
         """Start it and wait until it answers."""
         given = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        argv = [need("postgres"), "-D", self.folder / "data", "-p", str(self.port), *given]
+        argv: list[str | Path] = [need("postgres"), "-D", self.folder / "data", "-p", str(self.port), *given]
         child = self._children.start(_as_nobody(*argv), cwd=Path("/"))
         eventually(lambda: self.answers() or not child.running, within_s=30)
         assert child.running, f"postgres ended: {child.said()[-800:]}"
@@ -100,14 +110,22 @@ class Postgres:
         """Make a database, perhaps as the copy of another; return its name."""
         name = f"registry_{next(self._numbers)}"
         with self.connect() as connection:
-            connection.execute(
-                f"CREATE DATABASE {name} TEMPLATE {template} ENCODING '{encoding}' LOCALE 'C'"  # type: ignore[arg-type]
-            )
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING '{encoding}' LOCALE 'C'")
         return name
 
     def dump(self, database: str, *options: str) -> str:
         """Return a database as SQL."""
-        argv = [need("pg_dump"), "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, *options, database]
+        argv: list[str | Path] = [
+            need("pg_dump"),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            USER,
+            *options,
+            database,
+        ]
         env = {**os.environ, "PGPASSWORD": self.password}
         return subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
 

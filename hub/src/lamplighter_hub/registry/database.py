@@ -60,9 +60,12 @@ class Database:
         return self._url.render_as_string(hide_password=True)
 
     def upgrade(self) -> None:
-        """Make the tables, or bring older ones up to date. Raises NewerRegistry or Unavailable."""
-        with self._turn, self._answering():
-            upgrade(self._writing_engine)
+        """Make the tables, or bring older ones up to date. Raises BadRegistry, NewerRegistry or Unavailable."""
+        try:
+            with self._turn, self._answering():
+                upgrade(self._writing_engine)
+        except exc.DBAPIError as error:
+            raise BadRegistry(f"the registry {self.where} cannot be used: {self._line(error)}") from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -19,23 +19,19 @@ class String(TypeDecorator[str]):
 
     impl = PlainString
     cache_ok = True
-    _plain: type[PlainString] = PlainString
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+    def __init__(self, length: int | None = None) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
         """Return the database's own type."""
         collation = BYTEWISE if dialect.name == "postgresql" else None
-        return dialect.type_descriptor(self._plain(self.impl_instance.length, collation))
+        return PlainString(self.length, collation) if self.length else PlainText(None, collation)
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as SQLAlchemy asks for it
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - a given name
         """Return a text that every database can hold."""
         return value.replace("\x00", "\ufffd") if value and "\x00" in value else value
-
-
-class Text(String):
-    """Text of any length."""
-
-    impl = PlainText
-    _plain = PlainText
 
 
 Id = String(64)
@@ -265,4 +261,4 @@ class Command(Base):
     cancel_at: Mapped[int | None]
     told_at: Mapped[int | None]
     data: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    reason: Mapped[str] = mapped_column(Text, default="")
+    reason: Mapped[str] = mapped_column(String(), default="")

@@ -33,18 +33,18 @@ class UnsuitableDatabase(LamplighterError):
 def upgrade(engine: Engine) -> None:
     """Make the tables, or change older ones, all or nothing. Raises NewerRegistry or UnsuitableDatabase."""
     with engine.connect() as connection:
-        found = revision(connection)
+        found = _revision(connection)
     if found == HEAD:
         return
     with engine.begin() as connection:  # holds the write lock: of two hubs that start together one waits here
+        _check(connection)
         _upgrade(connection)
 
 
-def revision(connection: Connection) -> str:
-    """Return a registry's revision; empty when there are no tables. Raises NewerRegistry."""
-    tables = set(inspect(connection).get_table_names())
-    if VERSION_TABLE not in tables:
-        return FIRST if "agents" in tables else ""
+def _revision(connection: Connection) -> str:
+    """Return what a registry says of itself; empty when it says nothing. Raises NewerRegistry."""
+    if VERSION_TABLE not in inspect(connection).get_table_names():
+        return ""
     found = str(connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) or "")  # noqa: S608 - our own name
     if found and found not in KNOWN:
         raise NewerRegistry(
@@ -55,14 +55,13 @@ def revision(connection: Connection) -> str:
 
 
 def _upgrade(connection: Connection) -> None:
-    _check(connection)
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
-    if VERSION_TABLE not in inspect(connection).get_table_names() and revision(connection):
+    if not _revision(connection) and "agents" in inspect(connection).get_table_names():
         command.stamp(config, FIRST)
     command.upgrade(config, "head")
 
