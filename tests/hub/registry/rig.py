@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from lamplighter_hub.access.roles import Principal, Role
 from lamplighter_hub.access.service import AccessService
 from lamplighter_hub.api import create_app
+from lamplighter_hub.backup.service import BackupService
 from lamplighter_hub.commands.service import CommandService
 from lamplighter_hub.configuration.service import ConfigurationService
 from lamplighter_hub.devices.service import DeviceService
@@ -203,6 +204,7 @@ class Rig:
             refusals=refusals,
             metrics=CollectorRegistry(),
             mqtt_url=lambda host: f"mqtt://{host}:1883",
+            backups=BackupService(self.data, clock, registry, series, keys, open_duckdb),
         )
         hub.metrics.register(ControlCollector(hub))
         enrolment.watch(presence)
@@ -220,6 +222,7 @@ class Rig:
 
     def close(self) -> None:
         self.hub.series.close()
+        self.hub.backups.close()
         self.hub.registry.close()
 
     def birth(

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url, text
 from sqlalchemy.orm import Session
 
 from lamplighter_hub.errors import Unavailable
 from lamplighter_hub.registry.migrations import upgrade
 from lamplighter_protocols.errors import LamplighterError
 
+SQLITE_FILE: Final = "registry.sqlite"
 _WRITES: Final = "lamplighter_writes"
 _WRITE_LOCK: Final = 0x6C616D70
 """The number of PostgreSQL's advisory lock that a writing transaction holds: "lamp"."""
@@ -34,7 +35,7 @@ class BadRegistry(LamplighterError):
 
 def sqlite_url(data: Path) -> str:
     """Return the URL of the registry in a data folder."""
-    return f"sqlite:///{data / 'registry.sqlite'}"
+    return f"sqlite:///{data / SQLITE_FILE}"
 
 
 class Database:
@@ -86,6 +87,13 @@ class Database:
             session.begin(),
         ):
             yield session
+
+    def size(self) -> int:
+        """Return about how many bytes it takes."""
+        if self.kind == "sqlite":
+            return Path(self._url.database or "").stat().st_size
+        with self.read() as session:
+            return session.scalar(text("SELECT pg_database_size(current_database())")) or 0
 
     def close(self) -> None:
         """Close all connections."""
