@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.test_kills import PROFILE, Writer
-from services.agent import Agent
+from services.counting import COUNTER, Writer, add_profile, counting_agent
 from services.hub import BIN, Hub
 from services.postgres import Postgres
 from services.process import Children
@@ -33,30 +32,9 @@ def registries(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 def a_hub(folder: Path, children: Children, registry: str) -> Hub:
     profiles = folder.parent / "profiles"
-    profiles.mkdir(exist_ok=True)
-    (profiles / "counter.toml").write_text(PROFILE)
+    add_profile(profiles)
     more = ("--registry-url", registry) if registry else ()
     return Hub(folder, children, ("--profiles", str(profiles), *more))
-
-
-def a_counting_agent(hub: Hub, folder: Path, children: Children, log: Path) -> Agent:
-    (folder / "profiles").mkdir(parents=True)
-    (folder / "profiles" / "counter.toml").write_text(PROFILE)
-    agent = Agent("counter-1", folder, children).configure(
-        f"""
-data = "state"
-profiles = ["profiles"]
-heard_within_s = 5
-[[devices]]
-id = "counter"
-profile = "counter-log"
-driver = "tail"
-[devices.settings]
-path = "{log}"
-poll_s = 0.1
-"""
-    )
-    return agent.enroll(hub).start()
 
 
 def numbers(hub: Hub) -> list[int]:
@@ -65,7 +43,7 @@ def numbers(hub: Hub) -> list[int]:
 
 
 def live(hub: Hub) -> dict[str, list[tuple[int, int]]]:
-    rows = {row["stream"]: row for row in hub.get("ledger/counter-1")["items"]}
+    rows = {row["stream"]: row for row in hub.get(f"ledger/{COUNTER}")["items"]}
     return {stream: row["missing"] for stream, row in rows.items() if row["received"]}
 
 
@@ -76,9 +54,8 @@ def test_a_restored_hub_goes_on_with_its_agents(
 ) -> None:
     before, after = registries
     hub = a_hub(tmp_path / "old", children, before).start()
-    log = tmp_path / "counter.csv"
-    writer = Writer(log)
-    agent = a_counting_agent(hub, tmp_path / "counter-1", children, log)
+    writer = Writer(tmp_path / "counter.csv")
+    agent = counting_agent(hub, tmp_path / "counter-1", children, writer)
     writer.start()
     eventually(lambda: len(numbers(hub)) > 400, within_s=40)
 
@@ -102,8 +79,7 @@ def test_a_restored_hub_goes_on_with_its_agents(
         agent.start()
     last = writer.lines
     eventually(lambda: numbers(restored)[-1] > last, within_s=60)
-    writer.enough.set()
-    writer.join()
+    writer.finish()
     eventually(lambda: numbers(restored)[-1] == writer.lines - 1, within_s=40)
 
     found = numbers(restored)
@@ -113,7 +89,7 @@ def test_a_restored_hub_goes_on_with_its_agents(
     assert len(gaps) == 1, "only what the old hub receipted after the backup may be missing"
     assert live(restored)["backlog"] or live(restored)["live"]
     assert "missing" in refused("ledger", "--data", str(restored.data))
-    assert restored.device("counter")["state"] == "online"
+    assert restored.device(COUNTER)["state"] == "online"
     agent.running.stop()
 
 
