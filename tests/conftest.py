@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lamplighter_hub.registry.database import Database
 from services import need, ports, process
+from services.postgres import Postgres, postgres
 
 KEPT = frozenset({"LAMPLIGHTER_DATA"})
 
@@ -40,3 +42,30 @@ def children(tmp_path: Path) -> Iterator[process.Children]:
 def recordings() -> Path:
     """The folder of real recordings; the test is skipped without it, and fails without it in CI."""
     return need.recordings()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL of this test run."""
+    with postgres() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: Postgres) -> str:
+    """The name of a database with an empty registry, to be copied."""
+    name = postgres_server.create()
+    database = Database(postgres_server.url(name))
+    database.upgrade()
+    database.close()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty registry: the test runs on SQLite in its data folder ("") and on PostgreSQL."""
+    if request.param == "sqlite":
+        return ""
+    template: str = request.getfixturevalue("postgres_template")
+    server: Postgres = request.getfixturevalue("postgres_server")
+    return server.url(server.create(template))

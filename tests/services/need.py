@@ -18,9 +18,14 @@ PACKAGES = {
     "chromium": "chromium",
     "socat": "socat",
     "debootstrap": "debootstrap",
+    "initdb": "postgresql",
+    "postgres": "postgresql",
+    "pg_dump": "postgresql",
+    "psql": "postgresql",
 }
 """Which Debian package brings a program; `.ci/run` installs them all."""
 _ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
+_VERSIONED_FOLDERS = Path("/usr/lib/postgresql")
 
 
 def missing(what: str) -> NoReturn:
@@ -31,11 +36,17 @@ def missing(what: str) -> NoReturn:
 
 
 def need(program: str) -> Path:
-    """Return the path of a program, also from the folders that only root has on its PATH."""
-    found = shutil.which(program) or shutil.which(program, path=_ADMIN_FOLDERS)
+    """Return the path of a program, also from the folders that only root has on its PATH, or nobody."""
+    found = shutil.which(program) or shutil.which(program, path=_ADMIN_FOLDERS) or _newest(program)
     if found is None:
         missing(f"needs {program}: apt install {PACKAGES.get(program, program)}")
     return Path(found)
+
+
+def _newest(program: str) -> str | None:
+    """Return a program of the newest PostgreSQL: Debian puts each version into a folder of its own."""
+    versions = sorted(_VERSIONED_FOLDERS.glob(f"*/bin/{program}"), key=lambda path: path.parts[-3].zfill(4))
+    return str(versions[-1]) if versions else None
 
 
 def recordings() -> Path:

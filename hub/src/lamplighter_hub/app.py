@@ -104,6 +104,7 @@ def _services(settings: Settings, side: EmbeddedSide | MosquittoSide, link: Link
         services.presence.flush()
         services.refusals.flush()
         services.series.close()
+        services.backups.close()
         services.registry.close()
 
 

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from lamplighter_hub.access.service import AccessService
+from lamplighter_hub.backup.restore import UNFINISHED, Restored, restore
+from lamplighter_hub.backup.service import BackupService
 from lamplighter_hub.commands.service import CommandService
 from lamplighter_hub.configuration.service import ConfigurationService
 from lamplighter_hub.devices.service import DeviceService
@@ -64,7 +66,14 @@ def prepare(folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise BadDataFolder(f"--data {folder}: {error.strerror}") from None
+    if (folder / UNFINISHED).exists():
+        raise BadDataFolder(f"--data {folder}: a restore did not end here; empty the folder and restore again")
     return folder.resolve()
+
+
+def restore_backup(source: Path, data: Path, registry_url: str) -> Restored:
+    """Make a data folder of a backup, for this hub's kind of series store. Raises LamplighterError, one line each."""
+    return restore(source, data, registry_url, open_duckdb)
 
 
 def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
@@ -72,7 +81,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
     data = settings.data
     profiles = load_profiles(*settings.profiles)
     registry = Database(settings.registry_url or sqlite_url(data))
-    registry.create()
+    registry.upgrade()
     keys = HubKeys(data)
     keys.load()
     series = open_duckdb(data)
@@ -100,11 +109,12 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
         refusals=refusals,
         metrics=CollectorRegistry(),
         mqtt_url=link.url,
+        backups=BackupService(data, now_ms, registry, series, keys, open_duckdb),
     )
     services.metrics.register(ControlCollector(services))
     enrolment.watch(presence)
     devices.listen(services.configuration.born)
     devices.listen(services.commands.born)
-    for part in (enrolment, presence, devices, services.configuration, services.commands):
+    for part in (enrolment, presence, devices, services.configuration, services.commands, services.backups):
         part.load()
     return services

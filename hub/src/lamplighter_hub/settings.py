@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+REGISTRIES: Final = frozenset({"postgresql", "postgresql+psycopg", "postgres", "sqlite"})
+"""Schemes of a registry's URL."""
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
@@ -22,13 +24,21 @@ class Settings(BaseModel):
     port: Annotated[Port, Field(description="Port of the console and the API.")] = 8080
     mqtt_port: Annotated[Port, Field(description="Port of the embedded MQTT broker.")] = 1883
     mqtt_url: Annotated[
-        str, Field(description="Use this MQTT broker, mqtt://user:password@host:port, not the embedded one.")
+        str,
+        Field(description="Use this MQTT broker, mqtt://user:password@host:port, not the embedded one.", repr=False),
     ] = ""
     mosquitto_dir: Annotated[
         Path | None, Field(description="Folder of a Mosquitto configuration that the hub keeps up to date.")
     ] = None
     series_url: Annotated[str, Field(description="Series store; empty means DuckDB in the data folder.")] = ""
-    registry_url: Annotated[str, Field(description="Registry database; empty means SQLite in the data folder.")] = ""
+    registry_url: Annotated[
+        str,
+        Field(
+            description="Registry in PostgreSQL, postgresql://user@host:port/database; empty means SQLite in the "
+            "data folder. The password may stand there, or better in ~/.pgpass.",
+            repr=False,
+        ),
+    ] = ""
     public_url: Annotated[str, Field(description="Address under which people and agents reach the hub.")] = ""
     profiles: Annotated[tuple[Path, ...], Field(description="Further folders with device profiles.")] = ()
     demo: Annotated[bool, Field(description="Start a simulated street and its agents.")] = False
@@ -46,6 +56,13 @@ class Settings(BaseModel):
     def _known_store(cls, url: str) -> str:
         if url and urlsplit(url).scheme != "duckdb":
             raise ValueError("must be empty or duckdb:///path/to/file")
+        return url
+
+    @field_validator("registry_url")
+    @classmethod
+    def _known_registry(cls, url: str) -> str:
+        if url and urlsplit(url).scheme not in REGISTRIES:
+            raise ValueError("must be empty or look like postgresql://user@host:5432/database")
         return url
 
     @field_validator("log_level")

@@ -39,7 +39,14 @@ def settings(given: dict[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise Failed(f"{option} {first['input']}: {first['msg']}", "see `lamplighter up --help`") from None
+        raise Failed(
+            f"{option} {_hidden(str(first['input']))}: {first['msg']}", "see `lamplighter up --help`"
+        ) from None
+
+
+def _hidden(value: str) -> str:
+    """Return a value to be shown: an address without what may be a password."""
+    return f"***@{value.rpartition('@')[2]}" if "@" in value else value
 
 
 @app.command("up")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -97,6 +97,8 @@ class DuckDbSeries:
         self._names = Dictionary()
         self._newest = Newest()
         self._sizes = _Sizes()
+        self._backing = threading.Lock()
+        self._copying: Cursor | None = None
 
     def open(self) -> None:
         """Open the file and learn what it holds."""
@@ -108,8 +110,10 @@ class DuckDbSeries:
             raise _unavailable(self._path, error) from error
 
     def close(self) -> None:
-        """Make the file tidy and let go of it."""
-        with self._writing:
+        """Make the file tidy and let go of it; a backup that is being made ends without success."""
+        if (copying := self._copying) is not None:
+            copying.interrupt()
+        with self._backing, self._writing:
             self._closed = True
             self._drop()
 
@@ -262,6 +266,15 @@ class DuckDbSeries:
             quarantine_evicted=sizes.evicted,
             disk_bytes=sum(file.stat().st_size for file in files if file.exists()),
         )
+
+    def backup(self, folder: Path) -> None:
+        """Write all of one moment into a file in an empty folder."""
+        with self._backing, self._read() as db:
+            self._copying = db
+            try:
+                _copy(db, folder / FILE)
+            finally:
+                self._copying = None
 
     # inside
 
@@ -432,7 +445,8 @@ class DuckDbSeries:
         with self._handing:
             database, self._database = self._database, None
         if database is not None:
-            database.close()
+            with suppress(duckdb.Error):  # a reader is at work: the file is let go of when it has ended
+                database.close()
 
 
 def _config(path: Path, limits: Limits) -> dict[str, str | bool | int | float | list[str]]:
@@ -468,6 +482,17 @@ def _join_marks(db: Cursor) -> int:
     db.execute("DROP TABLE joined")
     found: int = db.execute("SELECT count(*) FROM marks").fetchall()[0][0]
     return found
+
+
+def _copy(db: Cursor, target: Path) -> None:
+    """Copy the whole database as one transaction sees it: rows keep their order, commits go on meanwhile."""
+    db.execute(f"ATTACH '{str(target).replace(chr(39), chr(39) * 2)}' AS backup")
+    try:
+        db.execute(f'BEGIN; COPY FROM DATABASE "{target.stem}" TO backup; COMMIT; CHECKPOINT backup')
+    finally:
+        with suppress(duckdb.TransactionException):
+            db.rollback()
+        db.execute("DETACH backup")
 
 
 def _append(db: Cursor, table: str, incoming: Mapping[str, Any]) -> None:

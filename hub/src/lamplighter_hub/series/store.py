@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from lamplighter_protocols.errors import LamplighterError
@@ -200,6 +201,12 @@ class TimeSeries(Protocol):
 
     def counts(self) -> Counts:
         """Return the store's sizes, without reading through it."""
+
+    def backup(self, folder: Path) -> None:
+        """Write all of one moment, not before the call, into an empty data folder; reading and writing go on.
+
+        A store that is opened on that folder answers as this one did at that moment.
+        """
 
     def close(self) -> None:
         """Make the file tidy and let go of it; no method may be called afterwards."""
