@@ -19,7 +19,7 @@ import httpx
 from chaos.compare import CALM, FORBIDDEN, Item, Tally, Timeline, clean, compare, compare_commands
 from chaos.faults import Mend, strike
 from chaos.schedule import Strike, groups
-from chaos.world import AGENTS, FOREIGN, World
+from chaos.world import AGENTS, FOREIGN, RUDE, World
 from services.agent import PROGRAM
 from services.wait import eventually
 
@@ -129,7 +129,7 @@ class Drive:
 
     def _rows(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._world.hub.get("ledger", limit=1000)["items"]
-        return found
+        return [row for row in found if row["agent"] != RUDE]  # it invents numbers
 
     def _accounts(self) -> Iterator[str]:
         for row in self._rows():

@@ -21,7 +21,7 @@ from chaos import writer as writer_
 from chaos.commander import Commander
 from chaos.compare import Given, Span
 from chaos.foreign import Client, ForeignDevice, RudeClient
-from chaos.machine import FakeClock, SmallDisk
+from chaos.machine import SmallDisk, WrongClock
 from chaos.peer import Device, Peer, now_ms
 from chaos.proxy import Proxy
 from chaos.schedule import EVERYBODY, Fault, Victims
@@ -62,7 +62,7 @@ class World:
     proxies: dict[str, Proxy]
     agents: dict[str, Agent]
     disks: dict[str, SmallDisk]
-    clock: FakeClock
+    clock: WrongClock
     writers: Sequence[LogWriter] = ()
     devices: Mapping[str, Device] = field(default_factory=dict)
     clients: Sequence[Client] = ()
@@ -91,7 +91,7 @@ class World:
             **dict.fromkeys((Fault.SHUFFLED_BATCHES, Fault.REPLAYED_BATCHES), AGENTS),
             Fault.HUB_DISK_FULL: HUB if self.disks["hub"].real else (),
             Fault.AGENT_DISK_FULL: small,
-            Fault.CLOCK_JUMP: [CLOCKED] if self.clock.library else [],
+            Fault.CLOCK_JUMP: (CLOCKED,),
             Fault.POISON: [EVERYBODY],
         }
         return found
@@ -141,7 +141,7 @@ def world(folder: Path, kind: BrokerKind, seed: int) -> Iterator[World]:
         for module in (writer_, peer_):
             (folder / "profiles" / f"{module.__name__.rpartition('.')[2]}.toml").write_text(module.PROFILE)
         hub, broker, lines = _hub(stack, folder, kind, children, seed)
-        made = World(folder, kind, children, hub, broker, lines, {}, disks, FakeClock(folder / "clock"))
+        made = World(folder, kind, children, hub, broker, lines, {}, disks, WrongClock(folder / "clock"))
         _people(stack, made, seed)
         yield made
 
