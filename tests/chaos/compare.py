@@ -144,7 +144,7 @@ def compare_commands(
         numbers.add(one.n)
         fault = timeline.at(one.at)
         times = executed.get(one.n, ())
-        tally.add(fault, "issued")
+        tally.add(fault, "issued" if one.known else "unreached")
         tally.add(fault, "executed", min(len(times), 1))
         for column, check in _CHECKS.items():
             if detail := check(one, times):

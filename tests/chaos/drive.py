@@ -26,7 +26,7 @@ from services.wait import eventually
 SETTLES_S: Final = 180.0
 STILL_S: Final = 12.0
 ENDS_S: Final = 120.0
-LEDGER: Final = ("duplicate", "quarantined")
+BOOKED: Final = ("duplicate", "quarantined")
 Say = Callable[[str], None]
 
 
@@ -113,7 +113,8 @@ class Drive:
 
     def _totals(self) -> dict[str, int] | None:
         try:
-            found: dict[str, int] = self._world.hub.get("status")["parts"]["ledger"]
+            parts = self._world.hub.get("status")["parts"]
+            found = {"duplicate": parts["ledger"]["duplicate"], "quarantined": parts["series"]["quarantined"]}
         except (httpx.HTTPError, OSError, ValueError, KeyError, AssertionError):
             return None
         return found
@@ -123,7 +124,7 @@ class Drive:
         now = self._totals()
         if now is None:
             return
-        for column in LEDGER:
+        for column in BOOKED:
             self._tally.add(self._name, column, max(0, now[column] - self._before.get(column, 0)))
         self._before = now
 

@@ -21,6 +21,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "twice": "TWICE",
     "invented": "INVENTED",
     "issued": "commands",
+    "unreached": "not reached",
     "executed": "executed",
     "late": "LATE",
     "done_twice": "DONE TWICE",
@@ -32,7 +33,8 @@ sent, stored: readings and events, by the world's count and by the hub's export;
 messages, by the ledger. dropped+declared: given up by a full outbox, inside a range that a `dropped` record names.
 gone with broker: QoS 1 packs of foreign devices that a broker had confirmed when its store was destroyed (or when
 Mosquitto, which keeps them in memory, was killed). not kept: polled readings that the device gave while its agent was
-killed or could not write; a poll is no promise. Everything belongs to the fault that struck last before it."""
+killed or could not write; a poll is no promise. commands: those that the hub accepted; not reached: it was down.
+Everything belongs to the fault that struck last before it."""
 
 
 def table(tally: Tally, struck: Mapping[str, int]) -> str:
