@@ -98,7 +98,7 @@ class Drive:
                 self._world.start_agent(name)
         if not self._world.hub.running.running:
             self._tally.blame(self._name, "ended", f"the hub ended: {self._world.hub.running.said()[-600:]}")
-            self._world.hub.start()
+            self._world.start_hub()
 
     @property
     def _clock(self) -> str:

@@ -18,7 +18,7 @@ from chaos.world import World
 from services.wait import eventually
 
 Mend = Callable[[], None]
-KILLS: Final = 3
+KILLS: Final = 2
 LONGEST_LIFE_S: Final = 1.5
 JUMPS_S: Final = (-86_400, -3_600, -120, 120, 3_600, 86_400)
 DEAF: Final = (Line.SWALLOWS, Line.SWALLOWS_UP, Line.SWALLOWS_DOWN)
@@ -41,22 +41,17 @@ def _kill_agent(world: World, victim: str, _: random.Random) -> Mend:
 
 def _kill_hub(world: World, _: str, __: random.Random) -> Mend:
     world.hub.running.kill()
-    return lambda: _start_hub(world)
-
-
-def _start_hub(world: World) -> None:
-    if not world.hub.running.running:
-        world.hub.start()
+    return world.start_hub
 
 
 def _kill_in_commit(world: World, _: str, chance: random.Random) -> Mend:
     """Kill -9 at moments when work has piled up and is being committed."""
     for _time in range(KILLS):
         world.hub.running.kill()
-        world.hub.start()
+        world.start_hub()
         _pause(chance.uniform(0.0, LONGEST_LIFE_S))
     world.hub.running.kill()
-    return lambda: _start_hub(world)
+    return world.start_hub
 
 
 def _pause(seconds: float) -> None:
@@ -151,7 +146,7 @@ def _hub_writes_fail(world: World, _: str, __: random.Random) -> Mend:
 
     def mend() -> None:
         allow_writing(child.pid)
-        _start_hub(world)  # it may give up, as a program whose disk fails may; its supervisor starts it again
+        world.start_hub()  # it may give up, as a program whose disk fails may; its supervisor starts it again
 
     return mend
 
