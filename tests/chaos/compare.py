@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 LATE_MS: Final = 500
 """How long after the expiry the peer may still see a command that was begun in time: its way over the socket."""
 CALM: Final = "calm"
+EXAMPLES: Final = 10
 
 
 class Item(NamedTuple):
@@ -71,7 +72,7 @@ class Tally:
     def blame(self, fault: str, column: str, what: str) -> None:
         """Count something that must not be, and keep examples of it."""
         self.add(fault, column)
-        if len(self.wrong) < 200:
+        if self.total(column) <= EXAMPLES:
             self.wrong.append(f"{column}: {what} ({fault})")
 
     def total(self, column: str) -> int:

@@ -1,8 +1,8 @@
 """Foreign devices: SenML (RFC 8428) from anything that speaks MQTT and has no outbox.
 
 There are no sequence numbers, so a redelivery is recognised by what is already stored: the same value of a metric at
-the same time. At QoS 1 any message may be one. MQTT's DUP flag tells only of the broker's own repetitions: what the device
-repeats because its broker died before confirming comes as a new message (MQTT 3.1.1, 3.3.1.1: it is not passed on).
+the same time. At QoS 1 any message may be one. MQTT's DUP flag tells only of the broker's own repetitions: what the
+device repeats because its broker died before confirming comes as a new message (MQTT 3.1.1, 3.3.1.1).
 """
 
 from __future__ import annotations
