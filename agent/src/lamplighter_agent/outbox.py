@@ -129,6 +129,8 @@ class Outbox:
         self.path = path
         self.id = ""
         self.bytes = 0
+        self.noted = 0
+        """Bytes of `dropped` records that the last `append` wrote into the alarm stream, beside what it was given."""
         self._max = max_bytes
         self._clock = clock
         self._db: sqlite3.Connection | None = None
@@ -168,6 +170,7 @@ class Outbox:
         self, entries: Sequence[Samples | Single], positions: Mapping[str, dict[str, Any]] | None = None
     ) -> list[int]:
         """Store entries and positions together; durable when it returns. Returns each entry's last number."""
+        self.noted = 0
         with self._transaction() as db:
             numbers = [self._append(db, entry) for entry in entries]
             for device, position in (positions or {}).items():
@@ -359,9 +362,12 @@ class Outbox:
         if note is not None and note.run.last + 1 == run.first:
             note.run = _joined(note.run, run)
             body = self._note_body(stream, note.run)
+            self.noted += len(body)
             self._rewrite(db, note.id, body, (note.run.from_t, note.run.to_t))
             return
-        number = self._insert(db, Stream.ALARM, run.from_t, run.to_t, self._note_body(stream, run))
+        body = self._note_body(stream, run)
+        self.noted += len(body)
+        number = self._insert(db, Stream.ALARM, run.from_t, run.to_t, body)
         record = _BASE[Stream.ALARM] | number
         db.execute("UPDATE records SET dropped = 1 WHERE id = ?", (record,))
         self._notes[stream] = _Note(record, run)

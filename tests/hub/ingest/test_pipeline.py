@@ -83,9 +83,9 @@ def ingesting(folder: Path) -> Iterator[Hub]:
         yield Hub(made)
 
 
-def message(channel: Channel, body: Any, *, agent: str = AGENT, device: str = "", dup: bool = False) -> Message:
+def message(channel: Channel, body: Any, *, agent: str = AGENT, device: str = "", qos: int = 0) -> Message:
     payload = body if isinstance(body, bytes) else encode(body)
-    return Message(build(agent, channel, device), payload, 0, retain=False, mid=1, arrived_ms=START, dup=dup)
+    return Message(build(agent, channel, device), payload, qos, retain=False, mid=1, arrived_ms=START)
 
 
 def batch(first: int, *records: Any, agent: str = AGENT, stream: str = "live") -> Message:
@@ -188,13 +188,35 @@ def test_dropped_records_close_the_gap_that_they_declare(tmp_path: Path) -> None
         assert (rows["live"].through, rows["live"].dropped, rows["live"].missing) == (4, 3, [])
 
 
-def test_senml_that_is_redelivered_is_stored_once(tmp_path: Path) -> None:
-    with ingesting(tmp_path) as hub:
-        pack = [{"n": "power", "u": "W", "v": 12.5, "t": START / 1000}]
-        hub.take(message(Channel.SENML, pack, device=DEVICE))
-        hub.take(message(Channel.SENML, pack, device=DEVICE, dup=True))
+def pack(*values: float, at: int = START, qos: int = 1) -> Message:
+    body = [{"n": "power", "u": "W", "v": value, "t": at / 1000} for value in values]
+    return message(Channel.SENML, body, device=DEVICE, qos=qos)
 
-        assert hub.powers() == [12.5]
+
+def test_senml_at_qos_1_that_comes_again_is_stored_once_whoever_repeats_it(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(pack(12.5), pack(12.5))
+        hub.take(pack(13.5, at=START + 1))
+        hub.take(pack(12.5), pack(13.5, at=START + 1), pack(14.5, at=START - 1))
+
+        assert hub.powers() == [14.5, 12.5, 13.5]
+
+
+def test_a_value_whose_quality_was_judged_is_recognised_when_it_comes_again(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(pack(-1e9))
+        hub.take(pack(-1e9))
+
+        assert hub.powers() == [-1e9]
+
+
+def test_equal_readings_within_a_pack_or_at_qos_0_are_what_the_device_says(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(pack(12.5, 12.5))
+        hub.take(pack(12.5, at=START + 1, qos=0))
+        hub.take(pack(12.5, at=START + 1, qos=0))
+
+        assert hub.powers() == [12.5] * 4
 
 
 def test_records_that_overtake_their_birth_wait_for_it(tmp_path: Path) -> None:
