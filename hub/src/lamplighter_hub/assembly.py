@@ -20,8 +20,9 @@ from lamplighter_hub.live import Broadcast
 from lamplighter_hub.presence.service import PresenceService
 from lamplighter_hub.registry.database import Database, sqlite_url
 from lamplighter_hub.series.duckdb import open_duckdb
+from lamplighter_hub.series.store import TimeSeries
 from lamplighter_hub.services import Services
-from lamplighter_hub.settings import Settings
+from lamplighter_hub.settings import Settings, series_token
 from lamplighter_hub.status.metrics import ControlCollector
 from lamplighter_hub.uplink.session import Session
 from lamplighter_protocols.errors import LamplighterError
@@ -67,6 +68,16 @@ def prepare(folder: Path) -> Path:
     return folder.resolve()
 
 
+def open_series(settings: Settings) -> TimeSeries:
+    """Open the series store that the settings name. Raises StoreUnavailable, BadSettings."""
+    if not settings.series_url:
+        return open_duckdb(settings.data)
+    # Imported here, because its client takes 48 MB that a hub with the embedded store does not need.
+    from lamplighter_hub.series.influx.store import open_influx
+
+    return open_influx(settings.series_url, series_token(settings))
+
+
 def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
     """Open the stores and join the services. `link` may be used before the broker is there."""
     data = settings.data
@@ -75,7 +86,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
     registry.create()
     keys = HubKeys(data)
     keys.load()
-    series = open_duckdb(data)
+    series = open_series(settings)
     live = Broadcast()
     refusals = Refusals(registry, now_ms)
     refusals.load()
