@@ -14,6 +14,8 @@ from lamplighter_protocols.readings import Reading, Value
 
 EARLIEST_NS: Final = -(2**63) + 2
 LATEST_NS: Final = 2**63 - 2
+_ESCAPES: Final = (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", " "), ("\x00", "\ufffd"))
+"""A NUL would end the statement; no name holds one."""
 VALUES: Final = "value_f, value_b, value_s, stamp"
 Row = list[Any]
 """A row of readings: time (ns), value_f, value_b, value_s, stamp, and the metric where several are asked for."""
@@ -27,7 +29,9 @@ def literal(text: str) -> str:
     >>> print(literal("it's"), literal("a\\b"))
     'it\'s' 'a\\b'
     """
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", " ") + "'"
+    for plain, written in _ESCAPES:
+        text = text.replace(plain, written)
+    return f"'{text}'"
 
 
 def within(start: int, end: int) -> str:

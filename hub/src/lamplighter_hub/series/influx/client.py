@@ -85,7 +85,7 @@ class Influx:
 
     def write(self, lines: bytes) -> None:
         """Write a blob of line protocol; durable when this returns."""
-        with self._telling("did not take the data"):
+        with self._telling("did not take the data", storing=True):
             self._write.write(bucket=self._bucket_id, record=lines)
 
     def delete(self, measurement: str, first: int, last: int) -> None:
@@ -143,12 +143,12 @@ class Influx:
         return f"InfluxDB at {self.where.url}"
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
+    def _telling(self, what: str, *, storing: bool = False) -> Iterator[None]:
         try:
             yield
         except ApiException as error:
             reason = _HINTS.get(error.status) or _line(error.body or error.reason)
-            if error.status in {400, 413}:
+            if storing and error.status in {400, 413}:
                 raise Unstorable(f"{self._name} {what}: {reason}") from error
             raise SeriesError(f"{self._name} {what}: {reason}") from error
         except ValueError as error:

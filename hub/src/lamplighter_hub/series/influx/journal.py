@@ -28,12 +28,24 @@ SCHEMA: Final = 1
 
 
 class Void(NamedTuple):
-    """Commits `first..last` are not valid; what was written of them has times from `start` to `end` (ms)."""
+    """Commits `first..last` are not valid; what was written of them has times from `start` to `end` (ms).
+
+    It took places below `places`, which nobody else may take: its writes may still arrive.
+    """
 
     first: int
     last: int
     start: int
     end: int
+    places: int
+
+
+class Reach(NamedTuple):
+    """Which times (ms) the points of a commit have, from `start` to `end`, and below which place they lie."""
+
+    start: int
+    end: int
+    places: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +68,7 @@ class Valid(NamedTuple):
     def condition(self, start: int, end: int) -> str:
         """Return the condition on points from `start` up to `end` (ms).
 
-        >>> Valid(9, (Void(3, 4, 0, 99),)).condition(50, 200)
+        >>> Valid(9, (Void(3, 4, 0, 99, 1),)).condition(50, 200)
         'stamp < 160 AND (stamp < 48 OR stamp >= 80)'
         """
         near = (void for void in self.voids if void.start < end and void.end >= start)
@@ -86,9 +98,9 @@ class Journal:
         if not (known or rows):
             self.checkpoint()
 
-    def begin(self, start: int, end: int) -> None:
-        """Announce the commit in hand, whose points have times from `start` to `end` (ms)."""
-        self._write(f"start={start}i,end={end}i")
+    def begin(self, reach: Reach) -> None:
+        """Announce the commit in hand."""
+        self._write(f"start={reach.start}i,end={reach.end}i,places={reach.places}i")
 
     def finish(self, marks: Sequence[Mark], totals: Totals) -> None:
         """Make the commit in hand valid: its points are durable, and its marks become so."""
@@ -97,10 +109,10 @@ class Journal:
         self._take(self.number, marks, totals)
         self.number += 1
 
-    def give_up(self, start: int, end: int) -> None:
+    def give_up(self, reach: Reach) -> None:
         """Make the commit in hand void."""
-        self._write(f"void=true,start={start}i,end={end}i")
-        self._forget(self.number, start, end)
+        self._write(f"void=true,start={reach.start}i,end={reach.end}i,places={reach.places}i")
+        self._forget(self.number, reach)
         self.number += 1
 
     def tidy(self) -> None:
@@ -149,11 +161,11 @@ class Journal:
         if body:
             found = json.loads(body)
             self._take(self.number, [Mark(*mark) for mark in found["marks"]], Totals(**found["totals"]))
-        elif row.get("void"):
-            self._forget(self.number, row["start"], row["end"])
         else:
-            self._write("void=true")
-            self._forget(self.number, row["start"], row["end"])
+            reach = Reach(row["start"], row["end"], row["places"])
+            if not row.get("void"):
+                self._write("void=true")
+            self._forget(self.number, reach)
         self.number += 1
 
     def _take(self, number: int, marks: Sequence[Mark], totals: Totals) -> None:
@@ -163,12 +175,13 @@ class Journal:
         self._records += 1 + len(marks)
         self.valid = Valid(number, self.valid.voids)
 
-    def _forget(self, number: int, start: int, end: int) -> None:
-        *before, last = self.valid.voids or (Void(0, -2, 0, 0),)
-        if last.last == number - 1:
-            void = Void(last.first, number, min(start, last.start), max(end, last.end))
-        else:
-            before, void = list(self.valid.voids), Void(number, number, start, end)
+    def _forget(self, number: int, reach: Reach) -> None:
+        """Note a void commit; in a row they are one, so that a condition does not grow with every attempt."""
+        before, void = self.valid.voids, Void(number, number, *reach)
+        if before and before[-1].last == number - 1:
+            before, last = before[:-1], before[-1]
+            start, end = min(last.start, reach.start), max(last.end, reach.end)
+            void = Void(last.first, number, start, end, max(last.places, reach.places))
         self.valid = Valid(number, (*before, void))
         self._records += 1
 

@@ -33,6 +33,14 @@ class Run(NamedTuple):
     free: int
 
 
+class Floor(NamedTuple):
+    """From `start` to `end` (ms) the places below `least` belong to writes that may still arrive."""
+
+    start: int
+    end: int
+    least: int
+
+
 class Question(NamedTuple):
     """Asks what is stored of a series from `start` to `end` (ms), both included."""
 
@@ -65,7 +73,9 @@ class Places:
         self._known: NDArray[np.bool_] = np.zeros(unknown, dtype=np.bool_)
         self._earlier: dict[int, list[Run]] = {}
 
-    def assign(self, series: NDArray[np.int32], t: NDArray[np.int64]) -> NDArray[np.int64]:
+    def assign(
+        self, series: NDArray[np.int32], t: NDArray[np.int64], floors: Sequence[Floor] = ()
+    ) -> NDArray[np.int64]:
         """Return the nanoseconds at which points (in order of arrival) are to be written, and hold them taken."""
         if not len(t):
             return t
@@ -73,10 +83,11 @@ class Places:
         self._learn(np.unique(series))
         order = np.lexsort((t, series))
         group = _Groups(series[order], t[order])
-        base = np.where(group.t == self._end[group.series], self._free[group.series], 0)
+        least = _least(group.t, floors)
+        base = np.maximum(np.where(group.t == self._end[group.series], self._free[group.series], 0), least)
         late = group.t < self._end[group.series]
         if late.any():
-            base[late] = self._late(group.series[late], group.t[late], group.size[late])
+            base[late] = self._late(group.series[late], group.t[late], group.size[late], least[late])
         self._advance(group, base, ~late)
         place = np.repeat(base, group.size) + group.rank
         if place.max() >= NS:
@@ -109,9 +120,15 @@ class Places:
         self._start[series[begins]] = t[first][begins]
         self._end[series], self._free[series] = t[last], free[last]
 
-    def _late(self, series: NDArray[np.int32], t: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _late(
+        self,
+        series: NDArray[np.int32],
+        t: NDArray[np.int64],
+        size: NDArray[np.int64],
+        least: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
         """Return the first place of groups that lie before the newest time of their series."""
-        base = np.zeros(len(t), dtype=np.int64)
+        base = least.copy()
         asked: list[tuple[Question, slice]] = []
         change = np.flatnonzero(np.diff(series)) + 1
         bounds = [0, *change.tolist(), len(series)]
@@ -122,7 +139,7 @@ class Places:
                 asked.append((Question(number, times[0], times[-1]), part))
         answers = self._look([question for question, _ in asked]) if asked else []
         for (question, part), answer in zip(asked, answers, strict=True):
-            base[part] = [answer.free.get(time, 0) for time in t[part].tolist()]
+            base[part] = np.maximum([answer.free.get(time, 0) for time in t[part].tolist()], least[part])
             self._cut(question, int(base[part][-1] + size[part][-1]), answer.following)
         return base
 
@@ -135,10 +152,11 @@ class Places:
             if time >= newest_start or (at >= 0 and time < runs[at].end):
                 return False
             if at >= 0 and time - runs[at].end <= GAP_MS:
-                base[place] = runs[at].free if time == runs[at].end else 0
+                if time == runs[at].end:
+                    base[place] = max(int(base[place]), runs[at].free)
                 runs[at] = Run(runs[at].start, time, int(base[place]) + size)
             else:
-                runs.insert(at + 1, Run(time, time, size))
+                runs.insert(at + 1, Run(time, time, int(base[place]) + size))
         self._earlier[number] = _few(runs)
         return True
 
@@ -182,6 +200,15 @@ class _Groups:
         self.series, self.t = series[starts], t[starts]
         self.size: NDArray[np.int64] = np.diff(np.append(starts, len(t)))
         self.rank = np.arange(len(t)) - np.repeat(starts, self.size)
+
+
+def _least(t: NDArray[np.int64], floors: Sequence[Floor]) -> NDArray[np.int64]:
+    """Return the lowest place that is allowed at each time."""
+    least = np.zeros(len(t), dtype=np.int64)
+    for floor in floors:
+        within = (t >= floor.start) & (t <= floor.end)
+        least[within] = np.maximum(least[within], floor.least)
+    return least
 
 
 def _few(runs: list[Run]) -> list[Run]:

@@ -15,8 +15,8 @@ from lamplighter_hub.series.dictionary import Dictionary
 from lamplighter_hub.series.influx import lines
 from lamplighter_hub.series.influx.asking import Row
 from lamplighter_hub.series.influx.client import Influx, read_url
-from lamplighter_hub.series.influx.journal import Journal, Totals, after
-from lamplighter_hub.series.influx.places import Answer, Places, Question
+from lamplighter_hub.series.influx.journal import Journal, Reach, Totals, after
+from lamplighter_hub.series.influx.places import Answer, Floor, Places, Question
 from lamplighter_hub.series.influx.reader import Reader, Series
 from lamplighter_hub.series.newest import Newest
 from lamplighter_hub.series.rows import read_numbers, read_place
@@ -59,8 +59,7 @@ class _Draft(NamedTuple):
     commit: Commit
     points: Points
     blob: bytes
-    start: int
-    end: int
+    reach: Reach
     totals: Totals
 
 
@@ -236,7 +235,7 @@ class InfluxSeries:
         if self._doubtful is not None:
             if commit[:3] == self._doubtful.commit[:3]:
                 return self._doubtful
-            self._journal.give_up(self._doubtful.start, self._doubtful.end)
+            self._journal.give_up(self._doubtful.reach)
             # Some of it may be there, so its series are.
             self._settle_names()
             self._doubtful = None
@@ -255,13 +254,14 @@ class InfluxSeries:
         lines.check_times(times)
         keys = self._keys + [lines.series_key(device, metric) for _, device, metric in self._names.staged]
         number = self._journal.number
-        text = lines.readings(keys, points, self._points_places.assign(points.series, points.t), number)
-        taken = self._event_places.assign(self._event_series(commit.events), event_times).tolist()
-        text += lines.events(commit.events, taken, number * ARRIVALS, number)
+        floors = [Floor(void.start, void.end, void.places) for void in self._journal.valid.voids]
+        ns = self._points_places.assign(points.series, points.t, floors)
+        event_ns = self._event_places.assign(self._event_series(commit.events), event_times, floors)
+        text = lines.readings(keys, points, ns, number)
+        text += lines.events(commit.events, event_ns.tolist(), number * ARRIVALS, number)
         text += lines.quarantine(commit.quarantined, number * ARRIVALS, number)
         totals = after(self._journal.totals, commit, len(points.t), sum(map(size_of, commit.quarantined)))
-        start, end = (int(times.min()), int(times.max())) if len(times) else (1, 0)
-        return _Draft(commit, points, text.encode(), start, end, totals)
+        return _Draft(commit, points, text.encode(), _reach(times, np.concatenate((ns, event_ns))), totals)
 
     def _event_series(self, events: Sequence[StoredEvent]) -> NDArray[np.int32]:
         for event in events:
@@ -272,7 +272,7 @@ class InfluxSeries:
     def _send(self, draft: _Draft) -> None:
         """Announce, write, and make valid: each is durable before the next begins, and may be repeated."""
         if draft.blob:
-            self._journal.begin(draft.start, draft.end)
+            self._journal.begin(draft.reach)
             self._influx.write(draft.blob)
         self._journal.finish(draft.commit.marks, draft.totals)
 
@@ -329,6 +329,12 @@ class InfluxSeries:
     def _look_at_events(self, questions: Sequence[Question]) -> list[Answer]:
         by_number = {one.number: one for one in self._devices.values()}
         return self._reader.look("events", "n", [(by_number[question.series], question) for question in questions])
+
+
+def _reach(times: NDArray[np.int64], ns: NDArray[np.int64]) -> Reach:
+    if not len(times):
+        return Reach(1, 0, 0)
+    return Reach(int(times.min()), int(times.max()), int((ns % lines.NS).max()) + 1)
 
 
 def _stored(number: int, row: Row) -> tuple[int, int, float | None, bool | None, str | None, int]:
