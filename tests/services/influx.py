@@ -83,6 +83,15 @@ class Influxd:
         assert answer.status_code == httpx.codes.CREATED, answer.text
         return name
 
+    def token_for(self, name: str) -> str:
+        """Return a new token that may read and write one bucket, and nothing else."""
+        (bucket,) = self.call("GET", "buckets", params={"name": name}).json()["buckets"]
+        resource = {"type": "buckets", "id": bucket["id"], "orgID": self._org_id}
+        permissions = [{"action": action, "resource": resource} for action in ("read", "write")]
+        answer = self.call("POST", "authorizations", json={"orgID": self._org_id, "permissions": permissions})
+        token: str = answer.json()["token"]
+        return token
+
     def drop_bucket(self, name: str) -> None:
         """Delete a bucket and what it holds."""
         for bucket in self.call("GET", "buckets", params={"name": name}).json().get("buckets", ()):

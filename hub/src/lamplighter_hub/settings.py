@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lamplighter_protocols.errors import LamplighterError
 
+_SERIES_TOKEN = "LAMPLIGHTER_SERIES_TOKEN"  # noqa: S105 - where the secret is, not what
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
@@ -88,7 +89,7 @@ def _is_influx(url: str) -> bool:
 def series_token(settings: Settings) -> str:
     """Return the secret for the series store, from its file or LAMPLIGHTER_SERIES_TOKEN. Raises BadSettings."""
     if settings.series_token_file is None:
-        if not (token := os.environ.get("LAMPLIGHTER_SERIES_TOKEN", "").strip()):
+        if not (token := os.environ.get(_SERIES_TOKEN, "").strip()):
             raise BadSettings("--series-url needs a token: set LAMPLIGHTER_SERIES_TOKEN, or give --series-token-file")
         return token
     try:
@@ -113,5 +114,5 @@ def client_environment() -> ClientSettings:
 
 
 def child_environment() -> dict[str, str]:
-    """Return what a child process needs of our environment."""
-    return dict(os.environ)
+    """Return what a child process needs of our environment: all of it but our secret."""
+    return {name: value for name, value in os.environ.items() if name != _SERIES_TOKEN}

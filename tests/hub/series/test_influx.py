@@ -240,6 +240,20 @@ def test_what_people_ask_for_is_never_taken_for_a_statement(influx_server: Influ
     store.close()
 
 
+@pytest.mark.parametrize("name", ["lamps", "city/lamps", "it's & more"])
+def test_a_token_for_the_bucket_alone_is_enough(influx_server: Influxd, name: str) -> None:
+    influx_server.make_bucket(name)
+    token = influx_server.token_for(name)
+    for _ in range(2):
+        store = open_influx(influx_server.series_url(name), token)
+        store.commit(Commit([column("air-1", "pm25", [(T0, 1.0)])]))
+        store.close()
+    store = open_influx(influx_server.series_url(name), token)
+    assert store.span("air-1", "pm25", *WHEN).points == 2
+    store.close()
+    influx_server.drop_bucket(name)
+
+
 def test_a_bucket_that_cannot_be_used_is_named_in_one_line(influx_server: Influxd) -> None:
     influx_server.make_bucket("forgets", keeps_s=86_400)
     url = influx_server.series_url

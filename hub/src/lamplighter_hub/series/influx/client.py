@@ -97,7 +97,9 @@ class Influx:
 
     def query(self, *statements: str) -> list[list[Table]]:
         """Return what each InfluxQL statement answers, times in nanoseconds."""
-        asked = {"db": self.where.bucket, "epoch": "ns", "q": ";".join(statements)}
+        # InfluxQL sees a bucket as a database and, behind a slash, a retention policy.
+        database, _, policy = self.where.bucket.partition("/")
+        asked = {"db": database, "rp": policy or "autogen", "epoch": "ns", "q": ";".join(statements)}
         with self._telling("could not be read"):
             answer = self._client.api_client.call_api(
                 "/query",

@@ -264,9 +264,10 @@ class InfluxSeries:
         return _Draft(commit, points, text.encode(), _reach(times, np.concatenate((ns, event_ns))), totals)
 
     def _event_series(self, events: Sequence[StoredEvent]) -> NDArray[np.int32]:
-        for event in events:
-            if event.device not in self._devices:
-                self._devices[event.device] = Series(event.device, "", len(self._devices))
+        new = sorted({event.device for event in events} - self._devices.keys())
+        first = len(self._devices)
+        # A new dict, so that a reader in another thread never sees one that changes size.
+        self._devices = self._devices | {device: Series(device, "", first + place) for place, device in enumerate(new)}
         return np.array([self._devices[event.device].number for event in events], dtype=np.int32)
 
     def _send(self, draft: _Draft) -> None:
