@@ -19,7 +19,6 @@ from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.live import Broadcast
 from lamplighter_hub.presence.service import PresenceService
 from lamplighter_hub.registry.database import Database, sqlite_url
-from lamplighter_hub.series.duckdb import open_duckdb
 from lamplighter_hub.series.store import TimeSeries
 from lamplighter_hub.services import Services
 from lamplighter_hub.settings import Settings, series_token
@@ -70,9 +69,11 @@ def prepare(folder: Path) -> Path:
 
 def open_series(settings: Settings) -> TimeSeries:
     """Open the series store that the settings name. Raises StoreUnavailable, BadSettings."""
+    # Imported here: a hub has one of them, and each takes tens of megabytes.
     if not settings.series_url:
+        from lamplighter_hub.series.duckdb import open_duckdb
+
         return open_duckdb(settings.data)
-    # Imported here, because its client takes 48 MB that a hub with the embedded store does not need.
     from lamplighter_hub.series.influx.store import open_influx
 
     return open_influx(settings.series_url, series_token(settings))

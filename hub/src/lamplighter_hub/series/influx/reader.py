@@ -27,6 +27,9 @@ TOGETHER: Final = 20
 """Series in one question of an export: at most TOGETHER * CHUNK rows come back."""
 DEVICES: Final = 200
 """Devices named in one question."""
+NEAR_MS: Final = 120_000
+NEAR_DEVICES: Final = 50
+"""Questions for places within this time and of so many devices are asked together."""
 RECENT_MS: Final = 8 * 86_400_000
 """Where the newest points are looked for first, so that years of data are not opened."""
 
@@ -177,22 +180,28 @@ class Reader:
 
     # which nanoseconds are taken
 
-    def look(self, measurement: str, field: str, questions: Sequence[tuple[Series, Question]]) -> list[Answer]:
+    def look(self, measurement: str, questions: Sequence[tuple[Series, Question]]) -> list[Answer]:
         """Return which places are taken, whether by valid points or not."""
-        statements: list[str] = []
-        for one, question in questions:
-            which = asking.one_series(one.device, one.metric) if one.metric else f"device = {literal(one.device)}"
-            asked, behind = within(question.start, question.end + 1), within(question.end + 1, END_OF_TIME)
-            statements.append(asking.select(field, measurement, which, asked))
-            statements.append(asking.select(field, measurement, which, behind, more="LIMIT 1"))
-        answers: list[Answer] = []
-        for place in range(0, len(statements), DEVICES):
-            found = self._influx.query(*statements[place : place + DEVICES])
-            for taken, following in zip(found[::2], found[1::2], strict=True):
-                free = {row[0] // NS: row[0] % NS + 1 for row in asking.rows(taken)}
-                rest = asking.rows(following)
-                answers.append(Answer(free, rest[0][0] // NS if rest else None))
-        return answers
+        answers: dict[Question, Answer] = {}
+        for group in _near(questions):
+            taken, following = self._taken(measurement, group)
+            for one, question in group:
+                answers[question] = _answer(question, taken.get(one[:2], []), following.get(one[:2], []))
+        return [answers[question] for _, question in questions]
+
+    def _taken(
+        self, measurement: str, group: Sequence[tuple[Series, Question]]
+    ) -> tuple[dict[tuple[str, str], list[Row]], dict[tuple[str, str], list[Row]]]:
+        """Return the rows of all these series within the range that holds all questions, and the first behind it."""
+        # Whole devices: a device's metrics come together, and InfluxDB finds many single series much slower.
+        which = asking.any_of("device", dict.fromkeys(one.device for one, _ in group))
+        start, end = min(question.start for _, question in group), max(question.end for _, question in group) + 1
+        groups = "GROUP BY device, metric" if measurement == "readings" else "GROUP BY device"
+        inside, behind = self._influx.query(
+            asking.select("stamp", measurement, which, within(start, end), more=groups),
+            asking.select("stamp", measurement, which, within(end, END_OF_TIME), more=f"{groups} LIMIT 1"),
+        )
+        return _by_series(inside), _by_series(behind)
 
     # events
 
@@ -299,6 +308,32 @@ class Reader:
 
     def _seen(self, start: int, end: int) -> str:
         return f"{within(start, end)} AND {self._valid().condition(start, end)}"
+
+
+def _near(questions: Sequence[tuple[Series, Question]]) -> Iterator[list[tuple[Series, Question]]]:
+    """Put questions together that ask for about the same time, so that few of them go to the server."""
+    group: list[tuple[Series, Question]] = []
+    devices: set[str] = set()
+    for item in sorted(questions, key=lambda item: (item[1].start, item[0].device)):
+        full = len(devices) == NEAR_DEVICES and item[0].device not in devices
+        if group and (full or item[1].end - group[0][1].start > NEAR_MS):
+            yield group
+            group, devices = [], set()
+        group.append(item)
+        devices.add(item[0].device)
+    if group:
+        yield group
+
+
+def _by_series(tables: Sequence[Table]) -> dict[tuple[str, str], list[Row]]:
+    return {(table.tags["device"], table.tags.get("metric", "")): table.rows for table in tables}
+
+
+def _answer(question: Question, rows: Sequence[Row], behind: Sequence[Row]) -> Answer:
+    """Return the answer to one question from rows in order, which may reach further than it does."""
+    free = {row[0] // NS: row[0] % NS + 1 for row in rows}
+    later = [t for t in (*free, *(row[0] // NS for row in behind)) if t > question.end]
+    return Answer(free, min(later, default=None))
 
 
 def _rest(rows: list[Row], place: Place) -> list[Row]:

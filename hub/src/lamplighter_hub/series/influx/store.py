@@ -323,13 +323,11 @@ class InfluxSeries:
         return self._reader.newest_event_times([one for one in self._devices.values() if one.number in wanted])
 
     def _look_at_points(self, questions: Sequence[Question]) -> list[Answer]:
-        return self._reader.look(
-            "readings", "stamp", [(self._series[question.series], question) for question in questions]
-        )
+        return self._reader.look("readings", [(self._series[question.series], question) for question in questions])
 
     def _look_at_events(self, questions: Sequence[Question]) -> list[Answer]:
         by_number = {one.number: one for one in self._devices.values()}
-        return self._reader.look("events", "n", [(by_number[question.series], question) for question in questions])
+        return self._reader.look("events", [(by_number[question.series], question) for question in questions])
 
 
 def _reach(times: NDArray[np.int64], ns: NDArray[np.int64]) -> Reach:
