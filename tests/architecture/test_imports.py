@@ -17,7 +17,7 @@ OWNERS = {
     ("lamplighter_hub", "duckdb"): "lamplighter_hub.series.duckdb",
     ("lamplighter_hub", "nats"): "lamplighter_hub.broker.callout",
     ("lamplighter_hub", "paho"): "lamplighter_hub.uplink.session",
-    ("lamplighter_hub", "influxdb_client"): "lamplighter_hub.series.influx",
+    ("lamplighter_hub", "influxdb_client"): "lamplighter_hub.series.influx.client",
 }
 """The one module of a package that may import a dependency; no other package imports it at all."""
 

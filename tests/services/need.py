@@ -24,8 +24,11 @@ PACKAGES = {
     "psql": "postgresql",
 }
 """Which Debian package brings a program; `.ci/run` installs them all."""
+_HOW = {"influxd": "put InfluxDB 2 on PATH, or run deploy/influxdb/build-influxd.sh"}
 _ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 _VERSIONED_FOLDERS = Path("/usr/lib/postgresql")
+_BUILT = Path.home() / ".cache" / "lamplighter" / "bin"
+"""Where deploy/influxdb/build-influxd.sh puts what it builds."""
 
 
 def missing(what: str) -> NoReturn:
@@ -36,10 +39,10 @@ def missing(what: str) -> NoReturn:
 
 
 def need(program: str) -> Path:
-    """Return the path of a program, also from the folders that only root has on its PATH, or nobody."""
-    found = shutil.which(program) or shutil.which(program, path=_ADMIN_FOLDERS) or _newest(program)
+    """Return the path of a program, also from the folders that only root has on its PATH, or nobody, or that we built."""
+    found = shutil.which(program) or shutil.which(program, path=f"{_ADMIN_FOLDERS}:{_BUILT}") or _newest(program)
     if found is None:
-        missing(f"needs {program}: apt install {PACKAGES.get(program, program)}")
+        missing(f"needs {program}: {_HOW.get(program) or f'apt install {PACKAGES.get(program, program)}'}")
     return Path(found)
 
 

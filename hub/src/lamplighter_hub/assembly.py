@@ -21,9 +21,9 @@ from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.live import Broadcast
 from lamplighter_hub.presence.service import PresenceService
 from lamplighter_hub.registry.database import Database, sqlite_url
-from lamplighter_hub.series.duckdb import open_duckdb
+from lamplighter_hub.series.store import TimeSeries
 from lamplighter_hub.services import Services
-from lamplighter_hub.settings import Settings
+from lamplighter_hub.settings import Settings, series_token
 from lamplighter_hub.status.metrics import ControlCollector
 from lamplighter_hub.uplink.session import Session
 from lamplighter_protocols.errors import LamplighterError
@@ -73,7 +73,21 @@ def prepare(folder: Path) -> Path:
 
 def restore_backup(source: Path, data: Path, registry_url: str) -> Restored:
     """Make a data folder of a backup, for this hub's kind of series store. Raises LamplighterError, one line each."""
+    from lamplighter_hub.series.duckdb import open_duckdb
+
     return restore(source, data, registry_url, open_duckdb)
+
+
+def open_series(settings: Settings) -> TimeSeries:
+    """Open the series store that the settings name. Raises StoreUnavailable, BadSettings."""
+    # Imported here: a hub has one of them, and each takes tens of megabytes.
+    if not settings.series_url:
+        from lamplighter_hub.series.duckdb import open_duckdb
+
+        return open_duckdb(settings.data)
+    from lamplighter_hub.series.influx.store import open_influx
+
+    return open_influx(settings.series_url, series_token(settings))
 
 
 def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
@@ -84,7 +98,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
     registry.upgrade()
     keys = HubKeys(data)
     keys.load()
-    series = open_duckdb(data)
+    series = open_series(settings)
     live = Broadcast()
     refusals = Refusals(registry, now_ms)
     refusals.load()

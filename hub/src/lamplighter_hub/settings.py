@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lamplighter_protocols.errors import LamplighterError
+
 REGISTRIES: Final = frozenset({"postgresql", "postgresql+psycopg", "postgres", "sqlite"})
 """Schemes of a registry's URL."""
+_SERIES_TOKEN = "LAMPLIGHTER_SERIES_TOKEN"  # noqa: S105 - where the secret is, not what
 Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class BadSettings(LamplighterError):
+    """A setting cannot be used; the text names it in one line."""
 
 
 class Settings(BaseModel):
@@ -30,7 +37,15 @@ class Settings(BaseModel):
     mosquitto_dir: Annotated[
         Path | None, Field(description="Folder of a Mosquitto configuration that the hub keeps up to date.")
     ] = None
-    series_url: Annotated[str, Field(description="Series store; empty means DuckDB in the data folder.")] = ""
+    series_url: Annotated[
+        str,
+        Field(
+            description="Series store: http://host:8086?org=ORG&bucket=BUCKET; empty means DuckDB in the data folder."
+        ),
+    ] = ""
+    series_token_file: Annotated[
+        Path | None, Field(description="File with the token of the series store, else LAMPLIGHTER_SERIES_TOKEN.")
+    ] = None
     registry_url: Annotated[
         str,
         Field(
@@ -54,8 +69,8 @@ class Settings(BaseModel):
     @field_validator("series_url")
     @classmethod
     def _known_store(cls, url: str) -> str:
-        if url and urlsplit(url).scheme != "duckdb":
-            raise ValueError("must be empty or duckdb:///path/to/file")
+        if url and not _is_influx(url):
+            raise ValueError("must be empty, or look like http://host:8086?org=ORG&bucket=BUCKET")
         return url
 
     @field_validator("registry_url")
@@ -73,6 +88,36 @@ class Settings(BaseModel):
         return level
 
 
+def _is_influx(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        asked = parse_qs(parts.query, strict_parsing=True)
+        # Of a password in the URL nothing good comes: URLs are logged.
+        return (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname and parts.port != 0)
+            and "@" not in parts.netloc
+            and set(asked) == {"org", "bucket"}
+        )
+    except ValueError:
+        return False
+
+
+def series_token(settings: Settings) -> str:
+    """Return the secret for the series store, from its file or LAMPLIGHTER_SERIES_TOKEN. Raises BadSettings."""
+    if settings.series_token_file is None:
+        if not (token := os.environ.get(_SERIES_TOKEN, "").strip()):
+            raise BadSettings("--series-url needs a token: set LAMPLIGHTER_SERIES_TOKEN, or give --series-token-file")
+        return token
+    try:
+        token = settings.series_token_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"--series-token-file {settings.series_token_file}: {error}") from None
+    if not token:
+        raise BadSettings(f"--series-token-file {settings.series_token_file}: is empty")
+    return token
+
+
 class ClientSettings(BaseModel):
     """How the command line finds the hub: options before environment before DIR/cli.json."""
 
@@ -86,5 +131,5 @@ def client_environment() -> ClientSettings:
 
 
 def child_environment() -> dict[str, str]:
-    """Return what a child process needs of our environment."""
-    return dict(os.environ)
+    """Return what a child process needs of our environment: all of it but our secret."""
+    return {name: value for name, value in os.environ.items() if name != _SERIES_TOKEN}

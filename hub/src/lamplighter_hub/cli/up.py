@@ -25,6 +25,7 @@ MqttPort = Annotated[int, typer.Option("--mqtt-port", help=_help("mqtt_port"))]
 MqttUrl = Annotated[str, typer.Option("--mqtt-url", help=_help("mqtt_url"))]
 MosquittoDir = Annotated[Path | None, typer.Option("--mosquitto-dir", help=_help("mosquitto_dir"))]
 SeriesUrl = Annotated[str, typer.Option("--series-url", help=_help("series_url"))]
+SeriesTokenFile = Annotated[Path | None, typer.Option("--series-token-file", help=_help("series_token_file"))]
 RegistryUrl = Annotated[str, typer.Option("--registry-url", help=_help("registry_url"))]
 PublicUrl = Annotated[str, typer.Option("--public-url", help=_help("public_url"))]
 Profiles = Annotated[list[Path] | None, typer.Option("--profiles", help=_help("profiles"))]
@@ -58,6 +59,7 @@ def up(
     mqtt_url: MqttUrl = "",
     mosquitto_dir: MosquittoDir = None,
     series_url: SeriesUrl = "",
+    series_token_file: SeriesTokenFile = None,
     registry_url: RegistryUrl = "",
     public_url: PublicUrl = "",
     profiles: Profiles = None,
@@ -79,6 +81,7 @@ def up(
             "mqtt_url": mqtt_url,
             "mosquitto_dir": mosquitto_dir,
             "series_url": series_url,
+            "series_token_file": series_token_file,
             "registry_url": registry_url,
             "public_url": public_url,
             "profiles": tuple(profiles or ()),
