@@ -39,7 +39,7 @@ def missing(what: str) -> NoReturn:
 
 
 def need(program: str) -> Path:
-    """Return the path of a program, also from the folders that only root has on its PATH, or nobody, or that we built."""
+    """Return the path of a program, also one that is on nobody's PATH, or that we built."""
     found = shutil.which(program) or shutil.which(program, path=f"{_ADMIN_FOLDERS}:{_BUILT}") or _newest(program)
     if found is None:
         missing(f"needs {program}: {_HOW.get(program) or f'apt install {PACKAGES.get(program, program)}'}")

@@ -73,18 +73,21 @@ def prepare(folder: Path) -> Path:
 
 def restore_backup(source: Path, data: Path, registry_url: str) -> Restored:
     """Make a data folder of a backup, for this hub's kind of series store. Raises LamplighterError, one line each."""
+    return restore(source, data, registry_url, open_folder)
+
+
+def open_folder(folder: Path) -> TimeSeries:
+    """Open the embedded store in a data folder, or in a backup of one. Raises StoreUnavailable."""
     from lamplighter_hub.series.duckdb import open_duckdb
 
-    return restore(source, data, registry_url, open_duckdb)
+    return open_duckdb(folder)
 
 
 def open_series(settings: Settings) -> TimeSeries:
     """Open the series store that the settings name. Raises StoreUnavailable, BadSettings."""
     # Imported here: a hub has one of them, and each takes tens of megabytes.
     if not settings.series_url:
-        from lamplighter_hub.series.duckdb import open_duckdb
-
-        return open_duckdb(settings.data)
+        return open_folder(settings.data)
     from lamplighter_hub.series.influx.store import open_influx
 
     return open_influx(settings.series_url, series_token(settings))
@@ -123,7 +126,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
         refusals=refusals,
         metrics=CollectorRegistry(),
         mqtt_url=link.url,
-        backups=BackupService(data, now_ms, registry, series, keys, open_duckdb),
+        backups=BackupService(data, now_ms, registry, series, keys, open_folder),
     )
     services.metrics.register(ControlCollector(services))
     enrolment.watch(presence)
