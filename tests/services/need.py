@@ -24,7 +24,8 @@ PACKAGES = {
     "psql": "postgresql",
 }
 """Which Debian package brings a program; `.ci/run` installs them all."""
-_HOW = {"influxd": "put InfluxDB 2 on PATH, or run deploy/influxdb/build-influxd.sh"}
+SCRIPTS = {"influxd": "deploy/influxdb/build-influxd.sh"}
+"""Which script of ours builds a program that Debian does not have; `.ci/run` calls it."""
 _ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 _VERSIONED_FOLDERS = Path("/usr/lib/postgresql")
 _BUILT = Path.home() / ".cache" / "lamplighter" / "bin"
@@ -42,7 +43,7 @@ def need(program: str) -> Path:
     """Return the path of a program, also one that is on nobody's PATH, or that we built."""
     found = shutil.which(program) or shutil.which(program, path=f"{_ADMIN_FOLDERS}:{_BUILT}") or _newest(program)
     if found is None:
-        missing(f"needs {program}: {_HOW.get(program) or f'apt install {PACKAGES.get(program, program)}'}")
+        missing(f"needs {program}: {SCRIPTS.get(program) or f'apt install {PACKAGES.get(program, program)}'}")
     return Path(found)
 
 
