@@ -173,6 +173,7 @@ def test_a_killed_agent_leaves_its_will_and_comes_back_with_a_higher_session(ben
 
 def test_nothing_is_lost_or_doubled_over_kills(bench: Bench, peer: Peer, broker: Mosquitto) -> None:
     """A logger's file, the agent killed again and again, receipts lost half of the time, the broker killed once."""
+    bench.text += "backlog_share = 1\n"
     bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
     log = bench.folder / "log.csv"
     log.touch()
