@@ -326,7 +326,14 @@ class Link:
         while True:
             await asyncio.sleep(max(0.05, self._sent_at + within - _now()))
             if _now() >= self._sent_at + within:
-                presence = Presence(state="online", session=self._session, reason=HEARTBEAT, sent=self._clock.own())
+                presence = Presence(
+                    state="online",
+                    session=self._session,
+                    reason=HEARTBEAT,
+                    sent=self._clock.own(),
+                    outbox=self._outbox.id,
+                    freed=self._outbox.freed(),
+                )
                 await self._publish(client, Channel.PRESENCE, encode(presence), qos=1)
 
     async def _publish(self, client: aiomqtt.Client, channel: Channel, payload: bytes, qos: int) -> None:

@@ -54,12 +54,17 @@ class Birth(WireModel):
 
 
 class Presence(WireModel):
-    """Online or offline, and why. As a will, `reason` is `connection_lost`."""
+    """Online or offline, and why. As a will, `reason` is `connection_lost`.
+
+    A sign of life says, as the birth does, up to which number each of the outbox's streams keeps nothing any more.
+    """
 
     state: Literal["online", "offline"]
     session: SessionNumber
     reason: Reason = ""
     sent: Millis | None = None
+    outbox: Ulid | None = None
+    freed: Counted = {}
 
 
 CONNECTION_LOST: Final = "connection_lost"

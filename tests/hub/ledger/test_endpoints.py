@@ -126,7 +126,7 @@ def test_the_ledger_shows_holes_with_their_age(street: Rig, api: httpx.Client) -
     (row,) = get(api, "/ledger/pole-1")["items"]
     assert row["missing"] == [[6, 7], [10, 11]]
     assert [[hole["first"], hole["last"]] for hole in row["holes"]] == row["missing"]
-    assert (row["stored"], row["dropped"], row["through"]) == (7, 4, 5)
+    assert (row["stored"], row["dropped"], row["lost"], row["through"]) == (7, 4, [[12, 15]], 5)
 
 
 def test_totals_and_metrics_say_the_same(api: httpx.Client) -> None:

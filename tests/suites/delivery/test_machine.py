@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -182,6 +183,17 @@ class DeliveryMachine(RuleBasedStateMachine):
         window = self.outbox.window(stream, after, max_records=records)
         if window is not None:
             self.up.append(window.payload(self.now))
+
+    @rule(stream=st.sampled_from(Stream), crash=st.sampled_from(CRASHES))
+    def exchange(self, stream: Stream, crash: str | None) -> None:
+        """A batch and its receipt, as on a good day, or with a crash in between."""
+        window = self.outbox.window(stream, self.outbox.freed()[stream])
+        if window is not None:
+            self.hub.hear(window.payload(self.now), crash=crash)
+            receipts = [item for item in self.hub.down if parse(item[0]).channel is Channel.RECEIPT]
+            self.hub.down = [item for item in self.hub.down if item not in receipts]
+            for item in receipts:
+                self.hear(*item)
 
     @rule(stream=st.sampled_from((Stream.BACKLOG, Stream.LIVE)), crash=st.sampled_from(CRASHES))
     def overtake(self, stream: Stream, crash: str | None) -> None:
@@ -368,5 +380,5 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.last[self.outbox.id, stream] = number
 
 
-DeliveryMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
-TestDeliveryMachine = DeliveryMachine.TestCase
+DeliveryMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=40, deadline=None)
+TestDeliveryMachine = pytest.mark.timeout(400)(DeliveryMachine.TestCase)

@@ -153,10 +153,10 @@ class Pipeline:
         said: Birth | Presence
         if address.channel is Channel.BIRTH:
             said = parse_model(Birth, message.payload)
-            if said.outbox:
-                group.draft.heed(address.agent, said.outbox, {}, said.freed)
         else:
             said = parse_model(Presence, message.payload)
+        if said.outbox:
+            group.draft.heed(address.agent, said.outbox, {}, said.freed)
         group.said.append((address.agent, said, message.arrived_ms))
         if not (isinstance(said, Presence) and said.state == "offline"):
             group.heard[address.agent] = message.arrived_ms

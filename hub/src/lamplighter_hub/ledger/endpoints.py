@@ -44,6 +44,7 @@ class LedgerRow(BaseModel):
     held: int = Field(description="What the agent still keeps, as it last said.")
     missing: list[tuple[int, int]] = Field(description="Ranges of numbers that never came, first and last.")
     missing_records: int
+    lost: list[tuple[int, int]] = Field(description="Ranges that the agent declared dropped and that did not come.")
     holes: list[HoleItem] = Field(description="The missing ranges with their age; each is asked for again.")
 
 

@@ -23,7 +23,10 @@ MAX_RANGES: Final = 512
 
 
 class Row(NamedTuple):
-    """What the ledger says of one account. `missing` are the gaps; `received` counts repetitions too."""
+    """What the ledger says of one account. `missing` are the gaps, `lost` what was declared dropped.
+
+    `received` counts repetitions too.
+    """
 
     agent: str
     outbox: str
@@ -37,6 +40,7 @@ class Row(NamedTuple):
     dropped: int
     held: int
     missing: list[tuple[int, int]]
+    lost: list[tuple[int, int]]
     holes: list[Hole]
 
 
@@ -244,5 +248,6 @@ def _row(key: Key, account: Account) -> Row:
         dropped=account.dropped,
         held=account.held,
         missing=account.missing(),
+        lost=account.gone.ranges(),
         holes=list(account.holes),
     )
