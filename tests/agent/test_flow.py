@@ -67,7 +67,8 @@ def test_the_hub_can_ask_for_patience_and_for_repetition() -> None:
     assert flow.wake_at(4) == 5
     assert flow.may_send(5)
     flow.sent(1, 10, 5)
-    flow.send_again([(4, 6), (9, 20)])
+    flow.asked([(4, 6), (9, 20)])
+    assert flow.flying == 0, "the hub says that it is not on its way any more"
     assert flow.wanted() == Wanted(3, 6)
     flow.sent(4, 6, 6, again=True)
     assert flow.wanted() == Wanted(8, 10), "what was never sent comes by itself"

@@ -114,13 +114,15 @@ class Flow:
             return True
         lost = [batch for batch in self._flying if batch.overtaken and now >= batch.due]
         self._flying = [batch for batch in self._flying if batch not in lost]
-        self.send_again((batch.first, batch.last) for batch in lost)
+        self._repeat((batch.first, batch.last) for batch in lost)
         return bool(lost)
 
-    def send_again(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Send these numbers again: they were lost, or the hub misses them. What was never sent comes by itself."""
-        wanted = [*self._again, *((first, min(last, self.after)) for first, last in ranges)]
-        self._again = _joined(pair for pair in wanted if pair[0] <= pair[1])[:MOST_RANGES]
+    def asked(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Send these numbers again: the hub misses them, so nothing with them is on the wire any more."""
+        self._flying = [
+            b for b in self._flying if not any(b.first <= last and first <= b.last for first, last in ranges)
+        ]
+        self._repeat(ranges)
 
     def strike(self, first: int, last: int) -> None:
         """Strike numbers from what must be sent again: they were sent, or are not there."""
@@ -152,6 +154,11 @@ class Flow:
         self._again = []
         self._silent_at = None
         self.after = self._through
+
+    def _repeat(self, ranges: Iterable[tuple[int, int]]) -> None:
+        # What was never sent comes by itself.
+        wanted = [*self._again, *((first, min(last, self.after)) for first, last in ranges)]
+        self._again = _joined(pair for pair in wanted if pair[0] <= pair[1])[:MOST_RANGES]
 
     def _learn(self, done: Sequence[Sent], now: float) -> None:
         for batch in done:

@@ -161,7 +161,7 @@ class Link:
         except sqlite3.Error as error:
             self._log.warning("what the hub asks for cannot be looked up now (%s)", error)
             return
-        self._flows[stream].send_again(held)
+        self._flows[stream].asked(held)
         for touched in {stream, Stream.ALARM}:
             self._make_due(touched, _now())
 
