@@ -114,7 +114,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
         profiles=profiles,
         registry=registry,
         series=series,
-        ledger=Ledger(series.marks()),
+        ledger=Ledger(series.marks(), now_ms()),
         live=live,
         keys=keys,
         access=AccessService(registry, now_ms, refusals),

@@ -16,6 +16,7 @@ from lamplighter_hub.ingest.announce import announcer
 from lamplighter_hub.ingest.directory import ServicesDirectory, birth_asker
 from lamplighter_hub.ingest.foreign import known_in
 from lamplighter_hub.ingest.pipeline import Pipeline
+from lamplighter_hub.ingest.throttle import Throttle
 from lamplighter_hub.series.store import Commit, Quarantined, SeriesError, TimeSeries
 from lamplighter_hub.uplink.session import Message
 from lamplighter_protocols.envelope import decode, encode
@@ -32,6 +33,7 @@ class Source:
         self.waiting: list[Message] = []
         self.acknowledged: list[Message] = []
         self.down: list[tuple[str, bytes]] = []
+        self.fill = 0.0
 
     def take(self, limit: int, timeout_s: float) -> list[Message]:  # noqa: ARG002
         taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
@@ -63,6 +65,7 @@ class Hub:
             known_in(self.hub.series),
             made.clock,
             announcer(self.hub.live),
+            Throttle(made.clock, lambda: self.source.fill).worded,
         )
 
     def take(self, *messages: Message) -> None:
@@ -186,6 +189,41 @@ def test_dropped_records_close_the_gap_that_they_declare(tmp_path: Path) -> None
 
         rows = {row.stream: row for row in hub.hub.ledger.row(AGENT)}
         assert (rows["live"].through, rows["live"].dropped, rows["live"].missing) == (4, 3, [])
+
+
+def test_a_full_queue_makes_receipts_ask_for_patience(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.source.fill = 0.9
+        hub.take(batch(1, reading(40)))
+        hub.source.fill = 0.0
+        hub.take(batch(2, reading(41, START + 1)))
+
+        first, second = hub.source.receipts()
+        assert first["through"] == {"live": 1}
+        assert first["retry_after_ms"] > 5_000
+        assert "queue" in first["reason"]
+        assert (second["retry_after_ms"], second["reason"]) == (0, "")
+
+
+def test_a_birth_tells_what_a_restored_hub_lost(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        birth = {"session": 9, "boot": OUTBOX, "heard_within_s": 30, "sent": START, "outbox": OUTBOX}
+        hub.take(message(Channel.BIRTH, birth | {"freed": {"live": 7}}))
+        (row,) = hub.hub.ledger.row(AGENT)
+        assert (row.stream, row.missing) == ("live", [(1, 7)])
+
+        said = {
+            "kind": "dropped",
+            "stream": "live",
+            "first": 1,
+            "last": 7,
+            "count": 7,
+            "reason": "not_held",
+            "t": START,
+        }
+        hub.take(batch(1, said, stream="alarm"))
+        rows = {row.stream: row for row in hub.hub.ledger.row(AGENT)}
+        assert (rows["live"].through, rows["live"].dropped, rows["live"].holes) == (7, 7, [])
 
 
 def pack(*values: float, at: int = START, qos: int = 1) -> Message:

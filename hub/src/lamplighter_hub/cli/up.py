@@ -30,6 +30,8 @@ RegistryUrl = Annotated[str, typer.Option("--registry-url", help=_help("registry
 PublicUrl = Annotated[str, typer.Option("--public-url", help=_help("public_url"))]
 Profiles = Annotated[list[Path] | None, typer.Option("--profiles", help=_help("profiles"))]
 Demo = Annotated[bool, typer.Option("--demo", help=_help("demo"))]
+QueueBytes = Annotated[int, typer.Option("--queue-bytes", help=_help("queue_bytes"))]
+FetchAfter = Annotated[float, typer.Option("--fetch-after-s", help=_help("fetch_after_s"))]
 LogLevel = Annotated[str, typer.Option("--log-level", help=_help("log_level"))]
 
 
@@ -64,6 +66,8 @@ def up(
     public_url: PublicUrl = "",
     profiles: Profiles = None,
     demo: Demo = False,
+    queue_bytes: QueueBytes = 64 * 1024 * 1024,
+    fetch_after_s: FetchAfter = 30.0,
     log_level: LogLevel = "info",
 ) -> None:
     """Start the hub: API, console, ingest and, unless --mqtt-url names another, an MQTT broker. Ctrl-C ends it.
@@ -86,6 +90,8 @@ def up(
             "public_url": public_url,
             "profiles": tuple(profiles or ()),
             "demo": demo,
+            "queue_bytes": queue_bytes,
+            "fetch_after_s": fetch_after_s,
             "log_level": log_level,
         }
     )

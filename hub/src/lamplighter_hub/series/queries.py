@@ -72,12 +72,12 @@ SELECT agent, outbox, stream, min(first) AS first, max(last) AS last, sum(stored
        sum(quarantined)::BIGINT, sum(dropped)::BIGINT
 FROM (
     SELECT *, sum((reach IS NULL OR first > reach + 1)::INTEGER) OVER ordered AS island FROM (
-        SELECT *, max(last) OVER (PARTITION BY agent, outbox, stream ORDER BY first, last, rowid
-                                  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach, rowid AS place
-        FROM marks)
-    WINDOW ordered AS (PARTITION BY agent, outbox, stream ORDER BY first, last, place ROWS UNBOUNDED PRECEDING))
-GROUP BY agent, outbox, stream, island
-ORDER BY agent, outbox, stream, first
+        SELECT *, max(last) OVER (PARTITION BY agent, outbox, stream, lost ORDER BY first, last, place
+                                  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
+        FROM (SELECT *, rowid AS place, dropped > 0 AS lost FROM marks))
+    WINDOW ordered AS (PARTITION BY agent, outbox, stream, lost ORDER BY first, last, place ROWS UNBOUNDED PRECEDING))
+GROUP BY agent, outbox, stream, lost, island
+ORDER BY agent, outbox, stream, first, last, lost DESC
 """
 
 COUNT_JOINED: Final = f"SELECT count(*) FROM ({JOINED_MARKS})"  # noqa: S608

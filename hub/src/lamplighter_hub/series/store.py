@@ -60,7 +60,10 @@ class StoredEvent(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Sequence numbers `first..last` of an agent's stream are dealt with; the rest are numbers of records."""
+    """Sequence numbers `first..last` of an agent's stream are dealt with; the rest are numbers of records.
+
+    With `dropped` all of them are lost, and the other counts are 0.
+    """
 
     agent: str
     outbox: str
@@ -144,7 +147,10 @@ class TimeSeries(Protocol):
         """
 
     def marks(self) -> Iterator[Mark]:
-        """Return the marks by agent, outbox, stream and first number; neighbouring and overlapping ones are joined."""
+        """Return the marks by agent, outbox, stream and first number; neighbouring and overlapping ones are joined.
+
+        Marks of losses (`dropped` above 0) are joined among themselves only: which numbers are lost must stay known.
+        """
 
     def latest(self, devices: Sequence[str]) -> dict[str, dict[str, Reading]]:
         """Return the newest reading of each metric by device; of equal times the one that arrived last."""
