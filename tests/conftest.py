@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter_hub.registry.database import Database
 from services import need, ports, process
-from services.postgres import Postgres, postgres
+
+if TYPE_CHECKING:  # the agent's tests run where there is no hub
+    from services.postgres import Postgres
 
 KEPT = frozenset({"LAMPLIGHTER_DATA"})
 
@@ -47,6 +49,8 @@ def recordings() -> Path:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """A PostgreSQL of this test run."""
+    from services.postgres import postgres
+
     with postgres() as started:
         yield started
 
@@ -54,6 +58,8 @@ def postgres_server() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: Postgres) -> str:
     """The name of a database with an empty registry, to be copied."""
+    from lamplighter_hub.registry.database import Database
+
     name = postgres_server.create()
     database = Database(postgres_server.url(name))
     database.upgrade()

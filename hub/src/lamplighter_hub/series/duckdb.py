@@ -45,10 +45,7 @@ _NEVER_STORABLE: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.Progra
 
 
 class Limits(NamedTuple):
-    """What the store may use. Quarantine keeps the newest entries within both of its bounds.
-
-    `loose_marks` may be added before neighbouring ones are joined again.
-    """
+    """What the store may use; quarantine keeps within both of its bounds, `loose_marks` may wait to be joined."""
 
     memory: str = "512MB"
     threads: int = 2
