@@ -69,26 +69,38 @@ def _kill_broker(world: World, _: str, __: random.Random) -> Mend:
     os.kill(_broker_pid(world), signal.SIGKILL)
     if not world.mosquitto:
         return lambda: _broker_serves(world)
-    world.destroyed.append(time.monotonic())
-    world.mosquitto.child.kill()
-    return world.mosquitto.start
+    return _forgetful(world)
 
 
 def _amnesia(world: World, _: str, __: random.Random) -> Mend:
     """Kill the broker and destroy all it kept."""
     os.kill(pid := _broker_pid(world), signal.SIGSTOP)
-    world.destroyed.append(time.monotonic())
-    if world.mosquitto:
-        (world.folder / "mosquitto" / "mosquitto.db").unlink(missing_ok=True)
-        world.mosquitto.child.kill()
-        return world.mosquitto.start
+    (world.folder / "mosquitto" / "mosquitto.db").unlink(missing_ok=True)
     shutil.rmtree(world.hub.data / "broker" / "jetstream", ignore_errors=True)
     os.kill(pid, signal.SIGKILL)
-    return lambda: _broker_serves(world)
+    return _forgetful(world)
+
+
+def _forgetful(world: World) -> Mend:
+    """Note how long there was a broker that had forgotten: until the hub has subscribed, it confirms for nobody."""
+    begun = time.monotonic()
+
+    def mend() -> None:
+        if world.mosquitto:
+            world.mosquitto.kill()
+            world.mosquitto.start()
+        _broker_serves(world)
+        world.destroyed.append((begun, time.monotonic()))
+
+    return mend
 
 
 def _broker_serves(world: World) -> None:
-    eventually(lambda: world.hub.get("status")["parts"]["broker"]["trouble"] == "", within_s=BROKER_BACK_S)
+    def serves() -> bool:
+        parts = world.hub.get("status")["parts"]
+        return not parts["broker"]["trouble"] and bool(parts["uplink"]["connected"])
+
+    eventually(serves, within_s=BROKER_BACK_S)
 
 
 def _freeze_agent(world: World, victim: str, _: random.Random) -> Mend:

@@ -110,13 +110,16 @@ class ForeignDevice(threading.Thread):
     def given(self) -> Given:
         return Given(f"foreign {self.device}", self.device, dict(self._given))
 
-    def gone(self, destroyed: Sequence[float]) -> set[Item]:
-        """Return what a broker may have had, confirmed and not yet passed on, when its store was destroyed."""
+    def gone(self, destroyed: Sequence[tuple[float, float]]) -> set[Item]:
+        """Return what a broker may have confirmed before its store was destroyed, or for nobody until the hub was back.
+
+        `destroyed` holds from when to when, on the harness's clock.
+        """
         confirmed = self._client.confirmed
         return {
             item
             for item, mid in self._mids.items()
-            if mid in confirmed and any(at - IN_BROKER_S <= confirmed[mid] <= at + 1 for at in destroyed)
+            if mid in confirmed and any(lost - IN_BROKER_S <= confirmed[mid] <= back for lost, back in destroyed)
         }
 
 

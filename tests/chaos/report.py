@@ -32,9 +32,9 @@ EXPLAINED: Final = """\
 sent, stored: readings and events, by the world's count and by the hub's export; duplicate*, quarantined*: records and
 messages, by the ledger. dropped+declared: given up by a full outbox, inside a range that a `dropped` record names.
 gone with broker: QoS 1 packs of foreign devices that a broker had confirmed when its store was destroyed (or when
-Mosquitto, which keeps them in memory, was killed). not kept: polled readings that the device gave while its agent was
-killed or could not write; a poll is no promise. commands: those that the hub accepted; not reached: it was down.
-Everything belongs to the fault that struck last before it."""
+Mosquitto, which keeps them in memory, was killed), or confirmed afterwards before the hub had subscribed again.
+not kept: polled readings that the device gave while its agent was killed or could not write; a poll is no promise.
+commands: those that the hub accepted; not reached: it was down. Everything belongs to the fault that struck last."""
 
 
 def table(tally: Tally, struck: Mapping[str, int]) -> str:

@@ -74,8 +74,8 @@ class World:
     commander: Commander | None = None
     poison: threading.Event = field(default_factory=threading.Event)
     declared: dict[str, list[Span]] = field(default_factory=dict)
-    destroyed: list[float] = field(default_factory=list)
-    """When a broker lost what it had confirmed, on the harness's clock."""
+    destroyed: list[tuple[float, float]] = field(default_factory=list)
+    """When a broker lost what it had confirmed, and when the hub had subscribed again, on the harness's clock."""
 
     def start_agent(self, name: str) -> None:
         agent = self.agents[name]
