@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,8 @@ def test_a_bucket_that_cannot_be_used_is_named_in_one_line(influx_server: Influx
             open_influx(wrong, token)
         assert "\n" not in str(raised.value)
         assert token not in str(raised.value)
+
+
+def test_a_copy_is_left_to_the_servers_own_tool(influx_server: Influxd, bucket: str, tmp_path: Path) -> None:
+    with closing(opened(influx_server, bucket)) as store, pytest.raises(SeriesError, match="influx backup"):
+        store.backup(tmp_path)

@@ -23,6 +23,12 @@ from suites.series.make import T0, column, everything, flat, mark, refused
 from suites.series.stores import Open
 
 
+@pytest.fixture
+def store_name() -> str:
+    """The stores that the hub itself copies; a server is copied by its own tool (tests/hub/series/test_influx.py)."""
+    return "duckdb"
+
+
 def answers(store: TimeSeries) -> dict[str, Any]:
     """Ask a store everything that matters."""
     return {
