@@ -65,8 +65,10 @@ look_for_tools
 cd "$here"
 printf 'build-influxd: building influxd %s, which takes some minutes\n' "$version" >&2
 go mod download github.com/influxdata/flux || give_up "cannot get the modules; it needs a network, or GOPROXY set to one that it reaches"
-[ -f "$work/lib/libflux.a" ] || build_libflux "$(go list -m -f '{{.Dir}}' github.com/influxdata/flux)"
-describe_libflux "$(go list -m -f '{{.Version}}' github.com/influxdata/flux | tr -d v)"
+flux=$(go list -m -f '{{.Dir}}' github.com/influxdata/flux)
+flux_version=$(go list -m -f '{{.Version}}' github.com/influxdata/flux)
+[ -f "$work/lib/libflux.a" ] || build_libflux "$flux"
+describe_libflux "${flux_version#v}"
 PKG_CONFIG=$(command -v pkg-config) PKG_CONFIG_PATH=$work/pkgconfig CGO_ENABLED=1 \
     go build -p 2 -trimpath -mod=readonly -tags sqlite_foreign_keys,sqlite_json -ldflags "-s -w -X main.version=v$version" \
     -o "$bin/.influxd.new" github.com/influxdata/influxdb/v2/cmd/influxd
