@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lamplighter_hub.series.duckdb import open_duckdb
 from lamplighter_hub.series.store import TimeSeries
+from suites.series.sealed import open_eager
 
 Open = Callable[[Path], TimeSeries]
 
@@ -15,4 +16,4 @@ def _duckdb(folder: Path) -> TimeSeries:
     return open_duckdb(folder)
 
 
-STORES: dict[str, Open] = {"duckdb": _duckdb}
+STORES: dict[str, Open] = {"duckdb": _duckdb, "duckdb-eager": open_eager}
