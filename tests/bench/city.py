@@ -3,7 +3,8 @@
     nice -n 19 python tests/bench/city.py [--series 85000] [--millions 61] [--memory 1GB] [--share 1.0] FOLDER
 
 Commits an hour of points as a hub does, minute by minute, seals it, copies its first file to the other hours of a day
-with times moved, and asks what a console asks. Numbers of a run stand in docs/decisions/0046.
+with times moved, and asks what a console asks; before that a year of one series at 1 Hz. Numbers of a run stand in
+docs/decisions/0046.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import random
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lamplighter_hub.series import manifest
@@ -82,17 +84,24 @@ def copy_hours(store: DuckDbSeries) -> None:
                 size=file.stat().st_size,
                 sha256=manifest.checksum(file),
             )
+            store._sealer._roll_up(item, file)
             db.execute(f"INSERT INTO files VALUES ({', '.join('?' * len(item))})", list(item))  # noqa: S608
 
 
 def timed(name: str, ask: Callable[[], object], times: int = 5) -> None:
-    taken = []
+    taken, used = [], []
     for _ in range(times):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.process_time()
         found = ask()
         taken.append((time.perf_counter() - began) * 1000)
+        used.append((time.process_time() - before) * 1000)
     size = len(found) if isinstance(found, (list, dict)) else found
-    print(f"{name}: first {taken[0]:.0f} ms, median {sorted(taken)[times // 2]:.0f} ms ({size})", flush=True)
+    middle, cpu = sorted(taken)[times // 2], sorted(used)[times // 2]
+    print(
+        f"{name}: first {taken[0]:.0f} ms, median {middle:.0f} ms, fastest {min(taken):.0f} ms, "
+        f"CPU {cpu:.0f} ms ({size})",
+        flush=True,
+    )
 
 
 def day_of(store: DuckDbSeries, device: str) -> int:
@@ -103,6 +112,26 @@ def day_of(store: DuckDbSeries, device: str) -> int:
 
 def buckets_of(store: DuckDbSeries, device: str, width_ms: int) -> int:
     return len(store.buckets(device, "m1", MIDNIGHT, MIDNIGHT + DAY, width_ms=width_ms, aggregation=Aggregation.MEAN))
+
+
+def year(folder: Path, memory: str) -> None:
+    """Seal a year of one series at 1 Hz, and draw its chart."""
+    store = open_duckdb(folder, Limits(memory=memory), Rules(share=1.0, every_s=1e6), lambda: MIDNIGHT + DAY)
+    values = walk(random.Random(5), 86_400)
+    for day in range(365):
+        begin = MIDNIGHT - day * DAY
+        store.commit(Commit([Samples("air-1", "m1", range(begin, begin + DAY, 1000), values)]))
+    began = time.perf_counter()
+    print(f"sealed {store.seal()}: {time.perf_counter() - began:.1f} s")
+    start, end = MIDNIGHT - 364 * DAY + 1, MIDNIGHT + DAY - 1
+    for name, width in (("two days", 2 * DAY), ("a day", DAY), ("twelve hours", DAY // 2)):
+        timed(
+            f"a year at 1 Hz by {name}",
+            partial(store.buckets, "air-1", "m1", start, end, width_ms=width, aggregation=Aggregation.MEAN),
+        )
+    timed("how much a year holds", lambda: store.span("air-1", "m1", start, end).points)
+    print(store.counts(), flush=True)
+    store.close()
 
 
 def main(folder: Path, series: int, points: int, memory: str, share: float) -> None:
@@ -142,5 +171,7 @@ if __name__ == "__main__":
     options.add_argument("--memory", default="1GB")
     options.add_argument("--share", type=float, default=1.0)
     given = options.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    main(given.folder, given.series, int(given.millions * 1e6), given.memory, given.share)
+    for name in ("city", "year"):
+        (given.folder / name).mkdir(parents=True, exist_ok=True)
+    year(given.folder / "year", given.memory)
+    main(given.folder / "city", given.series, int(given.millions * 1e6), given.memory, given.share)

@@ -42,7 +42,9 @@ def opened(folder: Path, rules: Rules = HOURS, clock: Callable[[], int] | None =
 
 
 def sealed(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in (folder / "series").rglob("*") if path.is_file())
+    return sorted(
+        str(path.relative_to(folder)) for path in (folder / "series").rglob("*.parquet*") if path.name.count(".") == 1
+    )
 
 
 def all_of(store: DuckDbSeries) -> list[Reading]:
@@ -326,7 +328,8 @@ def test_a_read_that_meets_damage_goes_on_without_it(tmp_path: Path, seed: int) 
     path = tmp_path / "series/2026/11/23/01-2.parquet"
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * seed // 12] if seed % 2 else content[:4] + bytes(len(content) - 4))
-    found = store.buckets("air-1", "pm25", BEGINNING, END_OF_TIME, width_ms=HOUR, aggregation=Aggregation.MEAN)
+    assert {item.t // HOUR * HOUR - MIDNIGHT for item in everything(store, "air-1")} == {0, 2 * HOUR}
+    found = store.buckets("air-1", "pm25", BEGINNING, END_OF_TIME, width_ms=30_000, aggregation=Aggregation.MEAN)
     assert [bucket.t - MIDNIGHT for bucket in found] == [0, 2 * HOUR]
     put(store, column("air-1", "pm25", [(MIDNIGHT + 5, 0.0)]))
     store.close()
@@ -390,4 +393,20 @@ def test_sealing_without_a_pause_is_not_seen_by_readers_or_the_writer(tmp_path: 
         "equal times are in order of arrival"
     )
     assert store._sealer.trouble == ""
+    store.close()
+
+
+def test_a_clock_that_goes_back_behind_a_sealed_day_doubles_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    store = opened(tmp_path, DAYS, clock)
+    put(store, column("air-1", "pm25", [(MIDNIGHT + 9 * HOUR, 1.0)]))
+    store.seal()
+    clock.now = MIDNIGHT + 5 * HOUR
+    put(store, column("air-1", "pm25", [(MIDNIGHT + HOUR, 2.0), (MIDNIGHT + 10 * HOUR, 3.0)]))
+    store.seal()
+    assert [item.value for item in everything(store, "air-1")] == [2.0, 1.0, 3.0]
+    assert store.span("air-1", "pm25", MIDNIGHT, MIDNIGHT + DAY).points == 3
+    clock.now = YEAR_2040
+    store.seal()
+    assert store.span("air-1", "pm25", MIDNIGHT, MIDNIGHT + DAY).points == 3
     store.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lamplighter_hub.series import manifest, queries, rows
+from lamplighter_hub.series import manifest, queries, rollups, rows
 from lamplighter_hub.series.columns import Points, as_json, pack, relation, size_of
 from lamplighter_hub.series.damage import Damage
 from lamplighter_hub.series.dictionary import Dictionary
@@ -50,6 +50,8 @@ __all__ = ["DuckDbSeries", "Limits", "Rules", "open_duckdb"]
 log = logging.getLogger(__name__)
 
 FILE: Final = "series.duckdb"
+RECENT: Final = 5 * 60_000
+"""Whoever has a point younger than this (ms) needs no look at older ones."""
 STEP: Final = 1 << 20
 """Between two generations of hot points there is room for the ones that sealing carries over."""
 
@@ -97,6 +99,7 @@ class DuckDbSeries:
     def __init__(self, path: Path, limits: Limits, rules: Rules, clock: Callable[[], int]) -> None:
         self._path = path
         self._limits = limits
+        self._clock = clock
         self._writing = threading.Lock()
         self._engine = Engine(path, limits)
         self._readers = manifest.Readers()
@@ -196,6 +199,8 @@ class DuckDbSeries:
         number = self._names.metrics(device).get(metric)
         if number is None:
             return Span(0, None, None)
+        if cut := rollups.cut(start, end, manifest.DAY, Aggregation.LAST):
+            return Span(*self._questions.rolled(number, start, end, cut, rollups.span)[0])
         return Span(*self._questions.ask(queries.SPAN, {"series": number, "start": start, "end": end}, [number])[0])
 
     def readings(
@@ -225,6 +230,12 @@ class DuckDbSeries:
         number = self._names.metrics(device).get(metric)
         if number is None:
             return []
+        if cut := rollups.cut(start, end, width_ms, aggregation):
+
+            def reduced(points: str) -> str:
+                return rollups.buckets(points, width_ms, aggregation)
+
+            return [rows.bucket(row) for row in self._questions.rolled(number, start, end, cut, reduced)]
         asked = {"series": number, "start": start, "end": end, "width": width_ms}
         return [rows.bucket(row) for row in self._questions.ask(queries.buckets(aggregation), asked, [number])]
 
@@ -305,7 +316,7 @@ class DuckDbSeries:
     def _learn(self, db: Cursor) -> None:
         """Learn what the file holds. A file that is in order is not written to: the disk may be full."""
         db.execute("BEGIN")
-        db.execute(queries.SCHEMA + manifest.SCHEMA)
+        db.execute(queries.SCHEMA + manifest.SCHEMA + rollups.SCHEMA)
         facts = dict(db.execute("SELECT name, value FROM meta").fetchall())
         if facts.get("schema", queries.VERSION) not in {1, queries.VERSION}:
             raise StoreUnavailable(f"{self._path} was written by another version of Lamplighter; use that version")
@@ -400,8 +411,10 @@ class DuckDbSeries:
 
     def _look_back(self, numbers: Sequence[int]) -> None:
         """Read the newest points of series that were not asked for since the start."""
-        if missing := self._newest.missing(numbers):
-            self._newest.merge(missing, self._questions.ask(queries.NEWEST, {}, missing, sealed=False))
+        for since in (self._clock() - RECENT, BEGINNING):
+            if missing := self._newest.missing(numbers):
+                found = self._questions.ask(queries.NEWEST, {"since": since}, missing, sealed=False)
+                self._newest.merge(missing if since == BEGINNING else {row[0] for row in found}, found)
 
     def _event_devices(self) -> list[str]:
         with self._engine.read() as db:

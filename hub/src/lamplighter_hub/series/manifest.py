@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from lamplighter_hub.series.engine import Cursor, quoted
 
 FOLDER: Final = "series"
+ROLLUPS: Final = "rollups"
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
 EARLIEST: Final = -62_135_596_800_000
@@ -97,25 +98,36 @@ def known(db: Cursor) -> list[SealedFile]:
     return [SealedFile(*row) for row in db.execute("SELECT * FROM files ORDER BY seq").fetchall()]
 
 
-def union(folder: Path, sealed: Sequence[SealedFile], hot: Sequence[int], numbers: Sequence[int] | None = None) -> str:
-    """Return hot and sealed points as one relation; `place` is the order of arrival within equal times of a series."""
+def union(
+    folder: Path,
+    sealed: Sequence[SealedFile],
+    hot: Sequence[int],
+    numbers: Sequence[int] | None = None,
+    before: int | None = None,
+) -> str:
+    """Return hot and sealed points as one relation; `place` is the order of arrival within equal times of a series.
+
+    `numbers` are the series that matter; hot points count only if they lie `before` a time.
+    """
     parts = []
     if sealed:
         paths = ", ".join(quoted(folder / item.path) for item in sealed)
-        parts.append(_SEALED.format(paths=paths) + _chosen(numbers))
+        parts.append(_SEALED.format(paths=paths) + _chosen(numbers, None))
     for rank, generation in enumerate(hot):
         place = _HOT_PLACE + (rank << 44)
-        parts.append(f"SELECT {COLUMNS}, {place} + rowid AS place FROM {hot_name(generation)}{_chosen(numbers)}")  # noqa: S608
+        table = f"{hot_name(generation)}{_chosen(numbers, before)}"
+        parts.append(f"SELECT {COLUMNS}, {place} + rowid AS place FROM {table}")  # noqa: S608
     return "(" + " UNION ALL ".join(parts or [_NOTHING]) + ")"
 
 
-def _chosen(numbers: Sequence[int] | None) -> str:
+def _chosen(numbers: Sequence[int] | None, before: int | None) -> str:
     """Name the series, so that whole row groups are skipped."""
-    if numbers is None:
-        return ""
-    if len(numbers) > FEW or not numbers:
-        return f" WHERE series BETWEEN {min(numbers, default=0)} AND {max(numbers, default=-1)}"
-    return f" WHERE series IN ({', '.join(map(str, numbers))})"
+    conditions = [] if before is None else [f"t < {before}"]
+    if numbers is not None:
+        few = 0 < len(numbers) <= FEW
+        between = f"series BETWEEN {min(numbers, default=0)} AND {max(numbers, default=-1)}"
+        conditions.append(f"series IN ({', '.join(map(str, numbers))})" if few else between)
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
 def place_of(begin: int, end: int, seq: int) -> str:
@@ -142,7 +154,7 @@ def make_durable(written: Path, final: Path) -> None:
     written.rename(final)
     for folder in list(final.parents)[:5]:
         _sync_folder(folder)
-        if folder.name == FOLDER:
+        if folder.name in {FOLDER, ROLLUPS}:
             break
 
 
@@ -165,8 +177,13 @@ def is_whole(folder: Path, file: SealedFile) -> bool:
 
 def sweep(folder: Path, known: Sequence[SealedFile]) -> int:
     """Remove files that are not in the manifest: what a crash left. Return how many. Raises OSError."""
-    kept = {folder / item.path for item in known}
-    strays = [path for path in (folder / FOLDER).rglob("*.parquet*") if path not in kept]
+    kept = {item.path.removeprefix(FOLDER) for item in known}
+    strays = [
+        path
+        for root in (FOLDER, f"{ROLLUPS}/minute", f"{ROLLUPS}/hour")
+        for path in (folder / root).rglob("*.parquet*")
+        if str(path).removeprefix(str(folder / root)) not in kept
+    ]
     for path in strays:
         path.unlink()
     return len(strays)

@@ -30,13 +30,11 @@ VERSION: Final = 2
 _RANGE: Final = "p.t >= $start AND p.t < $end"
 
 NEWEST: Final = """
-WITH known AS (
+WITH known AS NOT MATERIALIZED (
     SELECT * FROM {points} UNION ALL SELECT series, t, number, truth, text, quality, -1 FROM newest),
-found AS (
-    SELECT p.series, arg_max(struct_pack(t := p.t, a := p.number, b := p.truth, c := p.text, d := p.quality),
-                             struct_pack(t := p.t, place := p.place)) AS newest
-    FROM known p JOIN wanted w ON p.series = w.key GROUP BY p.series)
-SELECT series, newest.t, newest.a, newest.b, newest.c, newest.d FROM found
+top AS (SELECT p.series, max(p.t) AS t FROM known p JOIN wanted w ON p.series = w.key WHERE p.t >= $since GROUP BY 1)
+SELECT p.series, p.t, p.number, p.truth, p.text, p.quality
+FROM known p JOIN top n ON p.series = n.series AND p.t = n.t WHERE p.t >= $since ORDER BY p.series, p.place DESC
 """
 SPAN: Final = f"SELECT count(*), min(p.t), max(p.t) FROM {{points}} p WHERE p.series = $series AND {_RANGE}"  # noqa: S608
 READINGS: Final = f"""

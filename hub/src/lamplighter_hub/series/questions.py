@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from lamplighter_hub.series import manifest, queries
+from lamplighter_hub.series import manifest, queries, rollups
 from lamplighter_hub.series.damage import Damage
 from lamplighter_hub.series.engine import Engine, may_be_damage, want
 from lamplighter_hub.series.slices import Slice, cut, fractions, together
@@ -52,6 +52,20 @@ class Questions:
                         hot = manifest.generations(db)
                         statement = query.replace("{points}", manifest.union(self._folder, used, hot, numbers))
                     return db.execute(statement, dict(asked)).fetchall()
+            except SeriesError as error:
+                if not left or not may_be_damage(error) or not self._damage.look(used):
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def rolled(self, number: int, start: int, end: int, cut: rollups.Cut, query: Callable[[str], str]) -> list[Any]:
+        """Return the rows of a query on a series in which roll-ups stand for raw points; damage is left out."""
+        for left in reversed(range(_TRIES)):
+            used: list[manifest.SealedFile] = []
+            try:
+                with self._readers.reading(), self._engine.read() as db:
+                    used += manifest.files(db, start, end, [number])
+                    points = rollups.relation(db, self._folder, number, start, end, cut)
+                    return db.execute(query(points)).fetchall()
             except SeriesError as error:
                 if not left or not may_be_damage(error) or not self._damage.look(used):
                     raise

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from lamplighter_hub.series import manifest
+from lamplighter_hub.series import manifest, rollups
 from lamplighter_hub.series.damage import Damage
 from lamplighter_hub.series.engine import Cursor, Engine, EngineError, line, quoted
 from lamplighter_hub.series.manifest import DAY, HOUR, Readers, SealedFile, files, generations, hot_name, union
@@ -37,11 +37,11 @@ _ROWS: Final = """COPY (
     WHERE p.series BETWEEN {low} AND {high} AND p.t >= {begin} AND p.t < {end}
     ORDER BY p.series, p.t, p.place) TO {path} ({format})"""
 _NEWEST: Final = """
-WITH fresh AS (
-    SELECT series, arg_max(struct_pack(t := t, number := number, truth := truth, text := text, quality := quality),
-                           struct_pack(t := t, place := place)) AS p
-    FROM {points} WHERE t >= {earliest} AND t < {closed} GROUP BY series)
-SELECT series, p.t AS t, p.number AS number, p.truth AS truth, p.text AS text, p.quality AS quality FROM fresh
+SELECT p.series, p.t, p.number, p.truth, p.text, p.quality
+FROM {points} p JOIN (
+    SELECT series, max(t) AS t FROM {points} WHERE t >= {earliest} AND t < {closed} GROUP BY series) n
+    ON p.series = n.series AND p.t = n.t
+QUALIFY row_number() OVER (PARTITION BY p.series ORDER BY p.place DESC) = 1
 """
 
 
@@ -104,9 +104,11 @@ class Sealer:
             frozen = self._freeze(closed)
             hours, known = self._look(frozen, closed)
             spans = plan(hours, known, closed, self._rules)
-            if not spans:
+            days = self._days(spans, closed)
+            if not spans and not days:
                 return Pass()
-            return self._finish(self._write_all(spans, frozen), spans, frozen, closed, sum(hours.values()))
+            written = self._write_all(spans, frozen, closed)
+            return self._finish(written, spans, days, frozen, closed)._replace(points=sum(hours.values()))
 
     def _run(self) -> None:
         while not self._stop.wait(self._rules.every_s):
@@ -147,14 +149,20 @@ class Sealer:
             known = [item for day in sorted(days) for item in _of_day(db, day)]
         return hours, known
 
-    def _write_all(self, spans: Sequence[Span], frozen: Sequence[int]) -> list[SealedFile]:
+    def _days(self, spans: Sequence[Span], closed: int) -> list[int]:
+        """Return the days whose roll-ups change, or are over and still without."""
+        with self._engine.read() as db:
+            days = set(rollups.undone(db, closed))
+        return sorted(days | {span.begin // DAY * DAY for span in spans})
+
+    def _write_all(self, spans: Sequence[Span], frozen: Sequence[int], closed: int) -> list[SealedFile]:
         written: list[SealedFile] = []
         with self._engine.read() as db:
             seq: int = db.execute("SELECT coalesce(max(seq), 0) FROM files").fetchall()[0][0]
         try:
             for span in spans:
                 self._check(span)
-                points = union(self._folder, span.files, frozen)
+                points = union(self._folder, span.files, frozen, before=closed)
                 for low, high, rows in self._cut(span, points):
                     seq += 1
                     written.append(
@@ -206,12 +214,23 @@ class Sealer:
         began = time.perf_counter()
         try:
             whole = self._fill(file, points, partial)
+            self._roll_up(whole, partial)
             manifest.make_durable(partial, final)
         except (OSError, SeriesError):
-            partial.unlink(missing_ok=True)
+            for path in (partial, *self._paths(file)):
+                path.unlink(missing_ok=True)
+                path.with_name(path.name + ".partial").unlink(missing_ok=True)
             raise
         self._rest(began)
         return whole
+
+    def _roll_up(self, file: SealedFile, source: Path) -> None:
+        for level, final in zip((rollups.MINUTE, HOUR), rollups.companions(self._folder, file), strict=True):
+            partial = final.with_name(final.name + ".partial")
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            with self._engine.read() as db:
+                db.execute(f"COPY ({rollups.making(source, level)}) TO {quoted(partial)} ({_FORMAT})")
+            manifest.make_durable(partial, final)
 
     def _fill(self, file: SealedFile, points: str, partial: Path) -> SealedFile:
         asked = {"low": file.low, "high": file.high, "begin": file.begin, "end": file.end}
@@ -224,13 +243,19 @@ class Sealer:
         return file._replace(first=first, last=last, size=partial.stat().st_size, sha256=manifest.checksum(partial))
 
     def _finish(
-        self, written: Sequence[SealedFile], spans: Sequence[Span], frozen: Sequence[int], closed: int, points: int
+        self,
+        written: Sequence[SealedFile],
+        spans: Sequence[Span],
+        days: Sequence[int],
+        frozen: Sequence[int],
+        closed: int,
     ) -> Pass:
         """Let the manifest name the new files and forget the old ones and the hot points, all at once."""
         replaced = [item for span in spans for item in span.files]
         try:
             with self._engine.transaction() as db:
                 _swap_files(db, written, replaced)
+                rollups.keep_days(db, self._folder, days, closed)
                 if frozen:
                     _keep_newest(db, union(self._folder, (), frozen), closed)
                     _empty(db, union(self._folder, (), frozen), frozen, closed)
@@ -238,12 +263,16 @@ class Sealer:
             # Whether it is durable only the file can tell: nothing is removed before the next start has looked.
             raise SeriesError(f"the manifest could not be changed: {line(error)}") from error
         self.bytes += sum(item.size for item in written) - sum(item.size for item in replaced)
-        self._readers.retire([self._folder / item.path for item in replaced])
-        return Pass(points, len(written), len(replaced), self._busy_s)
+        self._readers.retire([path for item in replaced for path in self._paths(item)])
+        return Pass(0, len(written), len(replaced), self._busy_s)
 
     def _take_back(self, written: Sequence[SealedFile]) -> None:
         for item in written:
-            (self._folder / item.path).unlink(missing_ok=True)
+            for path in self._paths(item):
+                path.unlink(missing_ok=True)
+
+    def _paths(self, file: SealedFile) -> list[Path]:
+        return [self._folder / file.path, *rollups.companions(self._folder, file)]
 
     def _rest(self, began: float) -> None:
         """Give the processor to others for as long as the share asks. Raises Stopped."""
