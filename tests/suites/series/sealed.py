@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lamplighter_hub.series.duckdb import FILE, DuckDbSeries, Limits, Rules
+from lamplighter_hub.series.duckdb import FILE, DuckDbSeries, Keep, Limits, Rules
 from lamplighter_hub.series.store import Commit
 
 YEAR_2040 = 2_208_988_800_000
@@ -24,7 +24,7 @@ class Eager(DuckDbSeries):
 
 
 def open_eager(folder: Path) -> Eager:
-    store = Eager(folder / FILE, Limits(), TINY, lambda: YEAR_2040)
+    store = Eager(folder / FILE, Limits(), TINY, lambda: YEAR_2040, Keep())
     store.open()
     store.tend()
     return store
@@ -32,7 +32,7 @@ def open_eager(folder: Path) -> Eager:
 
 def open_restless(folder: Path) -> DuckDbSeries:
     """Seal without a pause in the thread of the store."""
-    store = DuckDbSeries(folder / FILE, Limits(), TINY._replace(every_s=0.0), lambda: YEAR_2040)
+    store = DuckDbSeries(folder / FILE, Limits(), TINY._replace(every_s=0.0), lambda: YEAR_2040, Keep())
     store.open()
     store.tend()
     return store

@@ -14,7 +14,6 @@ from lamplighter_hub.series.store import SeriesError
 
 log = logging.getLogger(__name__)
 
-_ALL: Final = "SELECT * FROM files ORDER BY seq"
 _DAMAGED: Final = "SELECT * FROM files WHERE seq IN (SELECT seq FROM damaged) ORDER BY seq"
 
 
@@ -34,7 +33,7 @@ class Damage:
     def missing(self) -> list[SealedFile]:
         """Leave out files that are gone or have another size, and return them: a look without reading them."""
         with self._engine.read() as db:
-            known = [SealedFile(*row) for row in db.execute(_ALL).fetchall()]
+            known = manifest.known(db)
         return self._note([item for item in known if not self._has_size(item)])
 
     def look(self, files: Sequence[SealedFile]) -> list[SealedFile]:

@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lamplighter_hub.series import manifest, queries, rollups, rows
 from lamplighter_hub.series.columns import Points, as_json, pack, relation, size_of
@@ -26,6 +26,7 @@ from lamplighter_hub.series.engine import (
 )
 from lamplighter_hub.series.newest import Newest
 from lamplighter_hub.series.questions import Questions
+from lamplighter_hub.series.retention import Keep, Retention
 from lamplighter_hub.series.sealing import Pass, Sealer
 from lamplighter_hub.series.spans import Rules
 from lamplighter_hub.series.store import (
@@ -45,7 +46,7 @@ from lamplighter_hub.series.store import (
 from lamplighter_protocols.profile import Aggregation
 from lamplighter_protocols.readings import Reading
 
-__all__ = ["DuckDbSeries", "Limits", "Rules", "open_duckdb"]
+__all__ = ["DuckDbSeries", "Keep", "Limits", "Rules", "open_duckdb"]
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +82,17 @@ def now_ms() -> int:
 
 
 def open_duckdb(
-    folder: Path, limits: Limits | None = None, rules: Rules | None = None, clock: Callable[[], int] = now_ms
+    folder: Path,
+    limits: Limits | None = None,
+    rules: Rules | None = None,
+    clock: Callable[[], int] = now_ms,
+    keep: Keep | None = None,
 ) -> DuckDbSeries:
     """Open `series.duckdb` in a folder, or make it, and seal what is closed by a clock (ms) from now on.
 
     Raises StoreUnavailable, in one line, when it cannot be used.
     """
-    store = DuckDbSeries(folder / FILE, limits or Limits(), rules or Rules(), clock)
+    store = DuckDbSeries(folder / FILE, limits or Limits(), rules or Rules(), clock, keep or Keep())
     store.open()
     store.tend()
     return store
@@ -96,7 +101,7 @@ def open_duckdb(
 class DuckDbSeries:
     """A `TimeSeries` in a DuckDB file; made by `open_duckdb`."""
 
-    def __init__(self, path: Path, limits: Limits, rules: Rules, clock: Callable[[], int]) -> None:
+    def __init__(self, path: Path, limits: Limits, rules: Rules, clock: Callable[[], int], keep: Keep) -> None:
         self._path = path
         self._limits = limits
         self._clock = clock
@@ -104,7 +109,8 @@ class DuckDbSeries:
         self._engine = Engine(path, limits)
         self._readers = manifest.Readers()
         self._damage = Damage(self._engine)
-        self._sealer = Sealer(self._engine, self._readers, rules, clock, self._rotate, self._damage)
+        self._retention = Retention(self._engine, self._readers, keep)
+        self._sealer = Sealer(self._engine, self._readers, rules, clock, self._rotate, self._damage, self._retention)
         self._questions = Questions(self._engine, self._readers, self._damage)
         self._closed = False
         self._doubtful: tuple[tuple[int, ...], Commit] | None = None
@@ -128,8 +134,8 @@ class DuckDbSeries:
         """Remove what a crash left, look whether the sealed files are there, and begin to seal."""
         try:
             with self._engine.read() as db:
-                known = manifest.known(db)
-            if strays := manifest.sweep(self._path.parent, known):
+                raw, rolled = manifest.known(db), manifest.known(db, thinned=True)
+            if strays := manifest.sweep(self._path.parent, raw, rolled):
                 log.warning("removed %d files that a crash had left", strays)
             self._damage.missing()
             self._damage.review()
@@ -140,6 +146,19 @@ class DuckDbSeries:
     def seal(self) -> Pass:
         """Seal what is closed now, beside the thread that does so. Raises SeriesError."""
         return self._sealer.seal()
+
+    def expire(self) -> None:
+        """Let go what is older than it is kept. Raises SeriesError."""
+        self._retention.expire(self._clock())
+
+    def facts(self) -> dict[str, Any]:
+        """Return how sealing and retention are, for people: what is damaged, what went, what does not work."""
+        return {
+            "sealed_bytes": self._sealer.bytes,
+            "trouble": self._sealer.trouble,
+            "damaged": [item.path for item in self._damage.files()],
+            "gone": asdict(self._retention.gone),
+        }
 
     def verify(self) -> list[str]:
         """Read every sealed file; return the paths of the damaged ones, which are left out from here on."""
@@ -160,6 +179,7 @@ class DuckDbSeries:
         with self._writing:
             if self._already_taken(commit):
                 return
+            self._retention.make_room()
             try:
                 points = pack(commit.samples, self._names.numbers)
                 with self._engine.transaction() as db:
@@ -444,11 +464,13 @@ def _upgrade(db: Cursor, facts: Mapping[str, int]) -> None:
         return
     if "schema" in facts:
         db.execute(f"ALTER TABLE points RENAME TO {manifest.hot_name(0)}")
+        db.execute("INSERT INTO meta VALUES ('forgotten', 0)")
         db.execute("UPDATE meta SET value = $version WHERE name = 'schema'", {"version": queries.VERSION})
     else:
         db.execute(manifest.HOT_TABLE.format(name=manifest.hot_name(0)))
         db.execute(
-            "INSERT INTO meta VALUES ('schema', $version), ('quarantine_evicted', 0)", {"version": queries.VERSION}
+            "INSERT INTO meta VALUES ('schema', $version), ('quarantine_evicted', 0), ('forgotten', 0)",
+            {"version": queries.VERSION},
         )
     db.execute("INSERT INTO hot VALUES (0)")
 

@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS files (
     first BIGINT NOT NULL, last BIGINT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, size BIGINT NOT NULL,
     sha256 VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS damaged (seq BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS thinned (seq BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS newest (
     series INTEGER NOT NULL, t BIGINT NOT NULL, number DOUBLE, truth BOOLEAN, text VARCHAR, quality UTINYINT NOT NULL);
 """
@@ -65,7 +66,8 @@ HOT_TABLE: Final = """CREATE TABLE {name} (
 
 _FILES: Final = """
 SELECT * FROM files WHERE seq NOT IN (SELECT seq FROM damaged)
-    AND last >= $start AND first < $end AND high >= $low AND low <= $high ORDER BY seq
+    AND ($thinned OR seq NOT IN (SELECT seq FROM thinned)) AND last >= $start AND first < $end
+    AND high >= $low AND low <= $high ORDER BY seq
 """
 _HOT_PLACE: Final = 1 << 60
 _SEALED: Final = f"""SELECT {COLUMNS}, (file_index::BIGINT << 40) + file_row_number AS place
@@ -85,17 +87,26 @@ def generations(db: Cursor) -> list[int]:
 
 
 def files(
-    db: Cursor, start: int = EARLIEST, end: int = LATEST, numbers: Sequence[int] | None = None
+    db: Cursor,
+    start: int = EARLIEST,
+    end: int = LATEST,
+    numbers: Sequence[int] | None = None,
+    *,
+    thinned: bool = False,
 ) -> list[SealedFile]:
-    """Return the sound files that may hold points of a range and of some series, in order of arrival."""
+    """Return the sound files that may hold points of a range and of some series, in order of arrival.
+
+    With `thinned` also those of which only the roll-ups are left.
+    """
     low, high = (min(numbers, default=0), max(numbers, default=-1)) if numbers is not None else (-1, 2**31)
-    found = db.execute(_FILES, {"start": start, "end": end, "low": low, "high": high}).fetchall()
-    return [SealedFile(*row) for row in found]
+    asked = {"start": start, "end": end, "low": low, "high": high, "thinned": thinned}
+    return [SealedFile(*row) for row in db.execute(_FILES, asked).fetchall()]
 
 
-def known(db: Cursor) -> list[SealedFile]:
-    """Return every file of the manifest, sound or not, in order of arrival."""
-    return [SealedFile(*row) for row in db.execute("SELECT * FROM files ORDER BY seq").fetchall()]
+def known(db: Cursor, *, thinned: bool = False) -> list[SealedFile]:
+    """Return every file of the manifest, sound or not, in order of arrival; with `thinned` also mere roll-ups."""
+    chosen = "" if thinned else "WHERE seq NOT IN (SELECT seq FROM thinned)"
+    return [SealedFile(*row) for row in db.execute(f"SELECT * FROM files {chosen} ORDER BY seq").fetchall()]  # noqa: S608
 
 
 def union(
@@ -175,15 +186,13 @@ def is_whole(folder: Path, file: SealedFile) -> bool:
         return False
 
 
-def sweep(folder: Path, known: Sequence[SealedFile]) -> int:
+def sweep(folder: Path, raw: Sequence[SealedFile], rolled: Sequence[SealedFile]) -> int:
     """Remove files that are not in the manifest: what a crash left. Return how many. Raises OSError."""
-    kept = {item.path.removeprefix(FOLDER) for item in known}
-    strays = [
-        path
-        for root in (FOLDER, f"{ROLLUPS}/minute", f"{ROLLUPS}/hour")
-        for path in (folder / root).rglob("*.parquet*")
-        if str(path).removeprefix(str(folder / root)) not in kept
-    ]
+    strays = []
+    for root, known in ((FOLDER, raw), (f"{ROLLUPS}/minute", rolled), (f"{ROLLUPS}/hour", rolled)):
+        kept = {item.path.removeprefix(FOLDER) for item in known}
+        found = (folder / root).rglob("*.parquet*")
+        strays += [path for path in found if str(path).removeprefix(str(folder / root)) not in kept]
     for path in strays:
         path.unlink()
     return len(strays)

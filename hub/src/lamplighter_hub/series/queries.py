@@ -81,7 +81,8 @@ ORDER BY agent, outbox, stream, first
 
 COUNT_JOINED: Final = f"SELECT count(*) FROM ({JOINED_MARKS})"  # noqa: S608
 COUNTS: Final = """
-SELECT (SELECT count(*) FROM {points}) + (SELECT coalesce(sum(rows), 0)::BIGINT FROM files),
+SELECT (SELECT count(*) FROM {points}) + (SELECT coalesce(sum(rows), 0)::BIGINT FROM files)
+           + (SELECT coalesce(sum(value), 0)::BIGINT FROM meta WHERE name = 'forgotten'),
        (SELECT count(*) FROM events), (SELECT coalesce(max(n), 0) FROM events),
        (SELECT count(*) FROM marks), (SELECT count(*) FROM quarantine), (SELECT coalesce(sum(size), 0) FROM quarantine),
        (SELECT coalesce(max(n), 0) FROM quarantine),

@@ -110,7 +110,7 @@ def keep_days(db: Cursor, folder: Path, days: Sequence[int], closed: int) -> Non
     A day that is not over has none.
     """
     for day in days:
-        mine = [item for item in manifest.files(db, day, day + DAY) if day <= item.begin < day + DAY]
+        mine = [item for item in manifest.files(db, day, day + DAY, thinned=True) if day <= item.begin < day + DAY]
         db.execute("DELETE FROM daily WHERE t = $day", {"day": day})
         db.execute("DELETE FROM daily_done WHERE t = $day", {"day": day})
         if mine and day + DAY <= closed:
@@ -146,7 +146,7 @@ def relation(db: Cursor, folder: Path, number: int, start: int, end: int, cut: C
             parts.append(_raw(manifest.union(folder, edge, hot, [number]), begin, stop))
     parts.append(_raw(manifest.union(folder, (), hot, [number]), cut.first, cut.last))
     within = f"series = {number} AND t >= {cut.first} AND t < {cut.last}"
-    sealed = manifest.files(db, cut.first, cut.last, [number])
+    sealed = manifest.files(db, cut.first, cut.last, [number], thinned=True)
     if cut.level == DAY:
         done = {row[0] for row in db.execute("SELECT t FROM daily_done").fetchall()}
         sealed = [item for item in sealed if item.begin // DAY * DAY not in done]

@@ -18,6 +18,7 @@ from lamplighter_hub.series import manifest, rollups
 from lamplighter_hub.series.damage import Damage
 from lamplighter_hub.series.engine import Cursor, Engine, EngineError, line, quoted
 from lamplighter_hub.series.manifest import DAY, HOUR, Readers, SealedFile, files, generations, hot_name, union
+from lamplighter_hub.series.retention import Retention
 from lamplighter_hub.series.spans import Rules, Span, parts, plan
 from lamplighter_hub.series.store import SeriesError
 
@@ -28,7 +29,7 @@ _FORMAT: Final = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROU
 _SMALL_DAYS: Final = """
 SELECT DISTINCT day FROM (
     SELECT "begin" - (("begin" % $day) + $day) % $day AS day, "begin", "end", rows FROM files
-    WHERE seq NOT IN (SELECT seq FROM damaged))
+    WHERE seq NOT IN (SELECT seq FROM damaged UNION ALL SELECT seq FROM thinned))
 GROUP BY day HAVING count(DISTINCT ("begin", "end")) > 1 AND sum(rows) <= $small AND day + $day <= $closed
 """
 _ROWS: Final = """COPY (
@@ -69,9 +70,11 @@ class Sealer:
         clock: Callable[[], int],
         rotate: Callable[[], None],
         damage: Damage,
+        retention: Retention,
     ) -> None:
         self._engine = engine
         self._damage = damage
+        self._retention = retention
         self._folder = engine.path.parent
         self._readers = readers
         self._rules = rules
@@ -114,6 +117,7 @@ class Sealer:
         while not self._stop.wait(self._rules.every_s):
             try:
                 done = self.seal()
+                self._retention.expire(self._clock())
                 self.trouble = ""
                 if done.written:
                     log.info("sealed %d points in %d files, %.1f s", done.points, done.written, done.busy_s)
