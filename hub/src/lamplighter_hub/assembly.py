@@ -19,7 +19,7 @@ from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.live import Broadcast
 from lamplighter_hub.presence.service import PresenceService
 from lamplighter_hub.registry.database import Database, sqlite_url
-from lamplighter_hub.series.duckdb import open_duckdb
+from lamplighter_hub.series.duckdb import Keep, open_duckdb
 from lamplighter_hub.services import Services
 from lamplighter_hub.settings import Settings
 from lamplighter_hub.status.metrics import ControlCollector
@@ -75,7 +75,8 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
     registry.create()
     keys = HubKeys(data)
     keys.load()
-    series = open_duckdb(data)
+    keep = Keep(settings.keep_raw_days, settings.keep_rollup_days, settings.keep_free_mb * 2**20)
+    series = open_duckdb(data, keep=keep)
     live = Broadcast()
     refusals = Refusals(registry, now_ms)
     refusals.load()
@@ -101,6 +102,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
         metrics=CollectorRegistry(),
         mqtt_url=link.url,
     )
+    services.facts["sealing"] = series.facts
     services.metrics.register(ControlCollector(services))
     enrolment.watch(presence)
     devices.listen(services.configuration.born)
