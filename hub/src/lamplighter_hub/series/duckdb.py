@@ -152,11 +152,15 @@ class DuckDbSeries:
         self._retention.expire(self._clock())
 
     def facts(self) -> dict[str, Any]:
-        """Return how sealing and retention are, for people: what is damaged, what went, what does not work."""
+        """Return how sealing and retention are, for people: what is damaged (None: not known now), what went."""
+        try:
+            damaged: list[str] | None = [item.path for item in self._damage.files()]
+        except SeriesError:
+            damaged = None
         return {
             "sealed_bytes": self._sealer.bytes,
             "trouble": self._sealer.trouble,
-            "damaged": [item.path for item in self._damage.files()],
+            "damaged": damaged,
             "gone": asdict(self._retention.gone),
         }
 

@@ -59,6 +59,18 @@ class Pass(NamedTuple):
     busy_s: float = 0.0
 
 
+class _Moment(NamedTuple):
+    """Time that went by, and processor time of this thread (s)."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> _Moment:
+        """Return this moment."""
+        return cls(time.perf_counter(), time.thread_time())
+
+
 class Sealer:
     """Seals what is closed. One pass at a time; `rotate` lets the writer begin a new generation of hot points."""
 
@@ -196,7 +208,7 @@ class Sealer:
 
     def _check(self, span: Span) -> None:
         """Make sure that nothing wrong is read and given a new checksum. Raises SeriesError."""
-        began = time.perf_counter()
+        began = _Moment.now()
         if found := self._damage.look(span.files):
             raise SeriesError(f"{found[0].path} is damaged and was left out; the rest of it is sealed later")
         self._rest(began)
@@ -204,7 +216,7 @@ class Sealer:
     def _cut(self, span: Span, points: str) -> list[tuple[int, int, int]]:
         counted = f"""SELECT series, count(*) FROM {points} WHERE t >= {span.begin} AND t < {span.end}
             GROUP BY series ORDER BY series"""  # noqa: S608
-        began = time.perf_counter()
+        began = _Moment.now()
         with self._engine.read() as db:
             found = parts(db.execute(counted).fetchall(), self._rules.part)
         self._rest(began)
@@ -215,7 +227,7 @@ class Sealer:
         final = self._folder / file.path
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(final.name + ".partial")
-        began = time.perf_counter()
+        began = _Moment.now()
         try:
             whole = self._fill(file, points, partial)
             self._roll_up(whole, partial)
@@ -278,11 +290,12 @@ class Sealer:
     def _paths(self, file: SealedFile) -> list[Path]:
         return [self._folder / file.path, *rollups.companions(self._folder, file)]
 
-    def _rest(self, began: float) -> None:
+    def _rest(self, began: _Moment) -> None:
         """Give the processor to others for as long as the share asks. Raises Stopped."""
-        busy = time.perf_counter() - began
-        self._busy_s += busy
-        if self._stop.wait(max(0.0, busy * (self._engine.threads / self._rules.share - 1))):
+        wall, cpu = (now - then for now, then in zip(_Moment.now(), began, strict=True))
+        self._busy_s += wall
+        # The other threads of the database work as much as this one, at most; waiting for the disk costs nobody.
+        if self._stop.wait(max(0.0, cpu * self._engine.threads / self._rules.share - wall)):
             raise Stopped("sealing stopped")
 
 
