@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
@@ -51,6 +52,14 @@ class Link:
             self.session.publish(topic, payload)
 
 
+@runtime_checkable
+class SpeaksOfItself(Protocol):
+    """A series store that has something to say in the status."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return facts for people."""
+
+
 class BadDataFolder(LamplighterError):
     """The data folder cannot be used; the text says why."""
 
@@ -76,18 +85,24 @@ def restore_backup(source: Path, data: Path, registry_url: str) -> Restored:
     return restore(source, data, registry_url, open_folder)
 
 
-def open_folder(folder: Path) -> TimeSeries:
-    """Open the embedded store in a data folder, or in a backup of one. Raises StoreUnavailable."""
-    from lamplighter_hub.series.duckdb import open_duckdb
+def open_folder(folder: Path, settings: Settings | None = None) -> TimeSeries:
+    """Open the embedded store in a data folder, or in a backup of one. Raises StoreUnavailable.
 
-    return open_duckdb(folder)
+    Without settings nothing goes by age: looking into a backup leaves it whole.
+    """
+    from lamplighter_hub.series.duckdb import Keep, open_duckdb
+
+    if settings is None:
+        return open_duckdb(folder)
+    keep = Keep(settings.keep_raw_days, settings.keep_rollup_days, settings.keep_free_mb * 2**20)
+    return open_duckdb(folder, keep=keep)
 
 
 def open_series(settings: Settings) -> TimeSeries:
     """Open the series store that the settings name. Raises StoreUnavailable, BadSettings."""
     # Imported here: a hub has one of them, and each takes tens of megabytes.
     if not settings.series_url:
-        return open_folder(settings.data)
+        return open_folder(settings.data, settings)
     from lamplighter_hub.series.influx.store import open_influx
 
     return open_influx(settings.series_url, series_token(settings))
@@ -128,6 +143,8 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
         mqtt_url=link.url,
         backups=BackupService(data, now_ms, registry, series, keys, open_folder),
     )
+    if isinstance(series, SpeaksOfItself):
+        services.facts["sealing"] = series.facts
     services.metrics.register(ControlCollector(services))
     enrolment.watch(presence)
     devices.listen(services.configuration.born)

@@ -54,6 +54,15 @@ class Settings(BaseModel):
             repr=False,
         ),
     ] = ""
+    keep_raw_days: Annotated[
+        int | None, Field(ge=1, description="Days that raw points of sealed hours are kept; for ever when not given.")
+    ] = None
+    keep_rollup_days: Annotated[
+        int | None, Field(ge=1, description="Days that minutes, hours and days are kept; for ever when not given.")
+    ] = None
+    keep_free_mb: Annotated[
+        int, Field(ge=0, description="Free disk (MB) below which the oldest raw points go; with 0 none goes.")
+    ] = 0
     public_url: Annotated[str, Field(description="Address under which people and agents reach the hub.")] = ""
     profiles: Annotated[tuple[Path, ...], Field(description="Further folders with device profiles.")] = ()
     demo: Annotated[bool, Field(description="Start a simulated street and its agents.")] = False

@@ -23,7 +23,8 @@ from lamplighter_hub.commands.service import Request
 from lamplighter_hub.errors import Conflict, TooMany, Unavailable
 from lamplighter_hub.registry.database import SQLITE_FILE, Database, sqlite_url
 from lamplighter_hub.registry.models import Refusal
-from lamplighter_hub.series.duckdb import open_duckdb
+from lamplighter_hub.series.duckdb import DuckDbSeries, open_duckdb
+from lamplighter_hub.series.manifest import DAY
 from lamplighter_hub.series.store import Commit, Mark, Quarantined, Samples, StoredEvent
 from lamplighter_protocols.commands import CommandState
 from lamplighter_protocols.presence import Presence
@@ -117,6 +118,45 @@ def test_the_restored_hub_answers_the_same(tmp_path: Path, registry_url: str, ot
     assert all(path.stat().st_mode & 0o077 == 0 for path in new.iterdir() if path.name in {"keys", SQLITE_FILE})
 
 
+def test_sealed_hours_go_into_the_archive_and_come_back(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with rig(tmp_path / "old") as made:
+        token = made.token()
+        work(made)
+        seal(made)
+        made.hub.series.commit(Commit([Samples("lamp-1", "power", [START + 5, START + DAY], [1.0, 2.0])]))
+        files = parquet(tmp_path / "old")
+        assert {name.split("/")[0] for name in files} == {"series", "rollups"}
+        kept = backed_up(made)
+        with (tmp_path / "backup.tar").open("wb") as sink:
+            sink.writelines(made.hub.backups.stream(kept.name))
+        seal(made)
+        before = answers(made, token)
+        made.hub.backups.delete(kept.name)
+    manifest = archive.check(tmp_path / "backup.tar")
+    assert set(files) <= {file.name for file in manifest.files}
+    restored(tmp_path / "backup.tar", tmp_path / "new")
+    assert parquet(tmp_path / "new") == files
+    with rig(tmp_path / "new") as again:
+        assert answers(again, token) == before
+        series = again.hub.series
+        assert isinstance(series, DuckDbSeries)
+        assert series.counts().points == 202
+        assert series.verify() == []
+
+
+def seal(made: Rig) -> None:
+    series = made.hub.series
+    assert isinstance(series, DuckDbSeries)
+    assert series.seal().points
+
+
+def parquet(folder: Path) -> dict[str, bytes]:
+    """Return the sealed files and roll-ups of a data folder."""
+    found = (path for root in ("series", "rollups") for path in (folder / root).rglob("*.parquet"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(found)}
+
+
 def test_what_the_copied_ledger_calls_stored_is_in_the_copied_registry(tmp_path: Path, registry_url: str) -> None:
     """The registry is copied after the series: a result that is booked in between is in the copy."""
     with rig(tmp_path, registry_url) as made:
@@ -196,7 +236,7 @@ def test_only_one_at_a_time_and_only_so_many_are_kept(tmp_path: Path) -> None:
 @contextmanager
 def held(made: Rig) -> Iterator[Backup]:
     """Begin a backup that does not get on before the end."""
-    with made.hub.series._backing:  # type: ignore[attr-defined]
+    with made.hub.series._copier.working:  # type: ignore[attr-defined]
         yield made.hub.backups.begin()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from lamplighter_hub.series.duckdb import open_duckdb
 from lamplighter_hub.series.store import TimeSeries
 from services.influx import Influxd
+from suites.series.sealed import open_eager
 
 Open = Callable[[Path], TimeSeries]
 SERVER = "LAMPLIGHTER_TEST_INFLUX"
@@ -40,4 +41,4 @@ def _influx(folder: Path) -> TimeSeries:
     return open_influx(server.series_url(influx_bucket(server, folder)), server.token)
 
 
-STORES: dict[str, Open] = {"duckdb": _duckdb, "influx": _influx}
+STORES: dict[str, Open] = {"duckdb": _duckdb, "duckdb-eager": open_eager, "influx": _influx}

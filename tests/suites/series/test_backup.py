@@ -23,10 +23,10 @@ from suites.series.make import T0, column, everything, flat, mark, refused
 from suites.series.stores import Open
 
 
-@pytest.fixture
-def store_name() -> str:
+@pytest.fixture(params=["duckdb", "duckdb-eager"])
+def store_name(request: pytest.FixtureRequest) -> str:
     """The stores that the hub itself copies; a server is copied by its own tool (tests/hub/series/test_influx.py)."""
-    return "duckdb"
+    return str(request.param)
 
 
 def answers(store: TimeSeries) -> dict[str, Any]:

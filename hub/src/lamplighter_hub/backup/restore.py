@@ -56,7 +56,8 @@ def restore(source: Path, data: Path, registry_url: str, open_series: OpenSeries
             (work / SQLITE_FILE).unlink()
         for path in work.iterdir():
             path.rename(data / path.name)
-    archive.sync_folder(data)
+    for folder in (*(path for path in data.rglob("*") if path.is_dir()), data):
+        archive.sync_folder(folder)
     return Restored(manifest, where)
 
 
