@@ -57,7 +57,7 @@ class Watched:
         return self.page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: its event loop would stand in the way of others
 def chromium() -> Iterator[Browser]:
     path = need.need("chromium")
     with sync_playwright() as playwright:

@@ -41,8 +41,6 @@ def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -
         group.refuse(pack.agent, Channel.SENML, profile, pack.payload, not_ours(profile), pack.device)
         return
     readings = to_readings(profile, pack.device, pack.payload, group.now_ms)
-    if pack.again:
-        readings = _fresh(group, pack.device, readings, known)
     if not readings:
         return
     if error := impossible_time(tuple(reading.t for reading in readings), group.now_ms):
@@ -51,8 +49,12 @@ def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -
     columns, refused = check_record(profile, columnar(pack.device, readings))
     for wrong in refused:
         group.refuse(pack.agent, Channel.SENML, "bad_value", pack.payload, wrong, pack.device)
+    if pack.again:
+        names = {column.metric for column in columns}
+        fresh = _fresh(group, pack.device, [reading for reading in readings if reading.metric in names], known)
+        columns = check_record(profile, columnar(pack.device, fresh))[0] if fresh else []
     group.samples += [Samples(pack.device, *column) for column in columns]
-    group.counts["points"] += sum(len(column[1]) for column in columns)
+    group.counts["points"] += sum(len(column.times) for column in columns)
 
 
 def _fresh(group: Group, device: str, readings: list[Reading], known: Known) -> list[Reading]:

@@ -13,7 +13,7 @@ _LAST = itemgetter(4)
 
 
 class Islands:
-    """Marks by stream. Written under the writer's lock; iterating works on a copy.
+    """Marks by stream, what was given up apart from what came. Written under a lock; iterating works on a copy.
 
     >>> marks = Islands()
     >>> for first, last in ((1, 2), (5, 6), (3, 4)):
@@ -23,7 +23,7 @@ class Islands:
     """
 
     def __init__(self) -> None:
-        self._streams: dict[tuple[str, str, str], tuple[Mark, ...]] = {}
+        self._streams: dict[tuple[str, str, str], dict[bool, tuple[Mark, ...]]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -31,17 +31,19 @@ class Islands:
 
     def __iter__(self) -> Iterator[Mark]:
         for stream in sorted(self._streams.copy()):
-            yield from self._streams[stream]
+            came, lost = (self._streams[stream].get(kind, ()) for kind in (False, True))
+            yield from sorted((*came, *lost), key=lambda mark: (mark.first, mark.last, not mark.dropped))
 
     def add(self, mark: Mark) -> None:
         """Take up a mark."""
         stream = mark[:3]
-        known = self._streams.get(stream, ())
+        lost = mark.dropped > 0
+        known = self._streams.get(stream, {}).get(lost, ())
         low = bisect_left(known, mark.first - 1, key=_LAST)
         high = bisect_right(known, mark.last + 1, key=_FIRST)
         for other in known[low:high]:
             counts = (mine + theirs for mine, theirs in zip(mark[5:], other[5:], strict=True))
             mark = Mark(*stream, min(mark.first, other.first), max(mark.last, other.last), *counts)
         # A new tuple, so that a reader in another thread never sees one that changes.
-        self._streams[stream] = (*known[:low], mark, *known[high:])
+        self._streams[stream] = self._streams.get(stream, {}) | {lost: (*known[:low], mark, *known[high:])}
         self._count += 1 - max(0, high - low)
