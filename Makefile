@@ -1,6 +1,6 @@
 # The same commands for people and for CI. Each goal says what it is for after `##`; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench docs requirements clean
+.PHONY: help up test check bench chaos docs requirements clean
 
 PYTHON ?= python3
 OPTIONS ?=
@@ -28,6 +28,9 @@ check: .venv/.dev ## formatting, lint, types, import rules, freshness of generat
 
 bench: .venv/.dev ## measure, and print what was measured with the command that repeats it
 	@PYTHONPATH=tests exec $(BIN)/python -m bench
+
+chaos: .venv/.dev ## break everything by a seeded plan, show that nothing is lost: [SEED=] [MINUTES=5] [ON=nats|mosquitto]
+	@PYTHONPATH=tests exec $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),5) --on $(or $(ON),nats)
 
 docs: .venv/.dev ## write the generated pages of docs/ again
 	$(BIN)/python tests/docs/generate.py

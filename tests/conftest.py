@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from services import need, ports, process
+
+if TYPE_CHECKING:  # the agent's tests run where there is no hub
+    from services.postgres import Postgres
 
 KEPT = frozenset({"LAMPLIGHTER_DATA"})
 
@@ -40,3 +44,34 @@ def children(tmp_path: Path) -> Iterator[process.Children]:
 def recordings() -> Path:
     """The folder of real recordings; the test is skipped without it, and fails without it in CI."""
     return need.recordings()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL of this test run."""
+    from services.postgres import postgres
+
+    with postgres() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: Postgres) -> str:
+    """The name of a database with an empty registry, to be copied."""
+    from lamplighter_hub.registry.database import Database
+
+    name = postgres_server.create()
+    database = Database(postgres_server.url(name))
+    database.upgrade()
+    database.close()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty registry: the test runs on SQLite in its data folder ("") and on PostgreSQL."""
+    if request.param == "sqlite":
+        return ""
+    template: str = request.getfixturevalue("postgres_template")
+    server: Postgres = request.getfixturevalue("postgres_server")
+    return server.url(server.create(template))

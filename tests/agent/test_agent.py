@@ -173,6 +173,7 @@ def test_a_killed_agent_leaves_its_will_and_comes_back_with_a_higher_session(ben
 
 def test_nothing_is_lost_or_doubled_over_kills(bench: Bench, peer: Peer, broker: Mosquitto) -> None:
     """A logger's file, the agent killed again and again, receipts lost half of the time, the broker killed once."""
+    bench.text += "backlog_share = 1\n"
     bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
     log = bench.folder / "log.csv"
     log.touch()
@@ -206,6 +207,52 @@ def test_nothing_is_lost_or_doubled_over_kills(bench: Bench, peer: Peer, broker:
 
 def more_than(found: list[Any], count: int, within_s: float = 10) -> None:
     eventually(lambda: len(found) > count, within_s)
+
+
+def test_a_fetch_brings_exactly_what_is_held_and_says_what_is_not(bench: Bench, peer: Peer) -> None:
+    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
+    log = bench.folder / "log.csv"
+    log.write_text("".join(f"2026-01-01 00:00:00,{n}\n" for n in range(1, 6)))
+    bench.started()
+    eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 0)
+    peer.answers = False
+    with log.open("a") as file:
+        file.writelines(f"2026-01-01 00:00:00,{n}\n" for n in range(6, 11))
+    eventually(lambda: len(peer.all("event")) == 5 and any(batch["first"] == 6 for batch in peer.batches))
+    outbox = peer.births[-1]["outbox"]
+    fetch = {"type": "fetch", "agent": "agent-1", "issued_at": now_ms(), "outbox": outbox, "stream": "backlog"}
+    peer.send(Channel.FETCH, fetch | {"ranges": [[2, 3], [7, 8]]})
+
+    def sent(stream: str) -> list[dict[str, Any]]:
+        return [batch for batch in peer.batches if batch["stream"] == stream]
+
+    eventually(lambda: sent("alarm") and any(batch["first"] == 7 for batch in sent("backlog")))
+    (told,) = sent("alarm")[0]["records"]
+    assert (told["stream"], told["first"], told["last"], told["reason"]) == ("backlog", 2, 3, "not_held")
+    again = next(batch for batch in sent("backlog") if batch["first"] == 7)
+    assert [record["data"]["n"] for record in again["records"]] == [7, 8]
+    assert again["freed"]["backlog"] == 5
+    peer.answers = True
+    eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 0, 60)
+
+
+def test_a_throttled_agent_holds_its_backlog_and_goes_on_with_the_rest(bench: Bench, peer: Peer) -> None:
+    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
+    log = bench.folder / "log.csv"
+    log.touch()
+    with meter(bench):
+        peer.retry_after_ms = 3_600_000
+        child = bench.started()
+        eventually(lambda: peer.points() and "asks to hold the backlog" in child.said())
+        log.write_text("".join(f"2026-01-01 00:00:00,{n}\n" for n in range(100)))
+        eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 100)
+        live = len(peer.points())
+        eventually(lambda: len(peer.points()) > live + 5)
+        assert {batch["stream"] for batch in peer.batches} == {"live"}
+        peer.retry_after_ms = 0
+        child.kill()
+        bench.started()
+        eventually(lambda: len(peer.all("event")) == 100, 30)
 
 
 def test_a_silent_hub_gets_the_same_again(bench: Bench, peer: Peer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,11 +22,12 @@ from lamplighter_agent.commands import Commands, Target
 from lamplighter_agent.disk import Disk
 from lamplighter_agent.driver import Refused, Retriable
 from lamplighter_agent.guard import Rules
-from lamplighter_agent.state import JOURNAL_LIMIT, State
+from lamplighter_agent.state import JOURNAL_LIMIT, Entry, State
 from lamplighter_protocols.commands import Cancel, Command, CommandState, transition
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.profile import Profile
 from lamplighter_protocols.records import ResultRecord
+from services.wait import eventually_async
 
 T0 = 1_795_476_600_000
 PROFILE = Profile.model_validate(
@@ -198,6 +200,38 @@ def test_expiry_is_looked_at_again_when_the_device_was_busy(tmp_path: Path) -> N
         bench.hold.set()
         await settle(commands)
         assert (bench.acts, bench.states()) == ([], ["received", "expired"])
+        bench.disk.close()
+
+    asyncio.run(life())
+
+
+class SlowState(State):
+    """A disk on which the entry `running` takes until the command has expired, and its end until it is told to."""
+
+    def __init__(self, bench: Bench, go_on: threading.Event) -> None:
+        super().__init__(bench.folder)
+        self._bench = bench
+        self._go_on = go_on
+
+    def write_journal(self, entry: Entry, forget: list[str]) -> None:
+        if entry.state is CommandState.RUNNING:
+            self._bench.time = T0 + 31_000
+        else:
+            assert self._go_on.wait(10)
+        super().write_journal(entry, forget)
+
+
+def test_what_expired_while_it_was_journalled_is_never_called_running(tmp_path: Path) -> None:
+    async def life() -> None:
+        bench, go_on = Bench(tmp_path), threading.Event()
+        commands = await bench.started()
+        commands._state = SlowState(bench, go_on)
+        await commands.command(command())
+        await eventually_async(lambda: ulid(1) in commands._journal)
+        await commands.command(command())  # the hub repeats it while the end is being written
+        go_on.set()
+        await settle(commands)
+        assert (bench.acts, bench.states()) == ([], ["received", "received", "expired"])
         bench.disk.close()
 
     asyncio.run(life())

@@ -173,6 +173,90 @@ def test_no_budget_no_alarm_but_the_loss_is_told(tmp_path: Path) -> None:
     outbox.close()
 
 
+def test_a_fetch_is_answered_with_what_is_held_and_the_rest_is_declared_once(tmp_path: Path) -> None:
+    outbox = open_outbox(tmp_path)
+    outbox.append([event(Stream.LIVE, nth) for nth in range(1, 21)])
+    assert outbox.window(Stream.LIVE, 0) is not None
+    outbox.release(receipt(outbox, {Stream.LIVE: [(9, 12)]}, live=5))
+    assert outbox.freed() == {Stream.ALARM: 0, Stream.LIVE: 5, Stream.BACKLOG: 0}
+
+    for _ in range(2):
+        assert outbox.answer(outbox.id, Stream.LIVE, [(4, 10), (13, 14), (19, 40)]) == [(6, 8), (13, 14), (19, 20)]
+        told = [(item.stream, item.first, item.last, item.reason) for item in records(outbox, Stream.ALARM)]
+        assert told == [("live", 4, 5, "not_held"), ("live", 9, 10, "not_held")], "numbers never given are not lost"
+        name = outbox.id
+        outbox.close()
+        outbox = open_outbox(tmp_path)
+        assert outbox.id == name
+    window = outbox.window(Stream.LIVE, 3, 7)
+    assert window is not None
+    assert (window.first, window.last) == (6, 7)
+    assert outbox.window(Stream.LIVE, 8, 12) is None
+    assert outbox.append([event(Stream.ALARM, 1)]) == [3], "what tells of losses is numbered like everything"
+    outbox.close()
+
+
+def test_a_loss_that_is_told_already_is_not_told_again(tmp_path: Path) -> None:
+    outbox = open_outbox(tmp_path, max_bytes=64 * 1024)
+    for nth in range(200):
+        outbox.append([event(Stream.BACKLOG, nth, 500)])
+    lost = 200 - outbox.held()[Stream.BACKLOG]
+    assert lost > 0
+    before = outbox.last()[Stream.ALARM]
+    assert outbox.answer(None, Stream.BACKLOG, [(1, lost + 3)]) == [(lost + 1, lost + 3)]
+    assert outbox.last()[Stream.ALARM] == before
+    assert outbox.freed()[Stream.BACKLOG] == lost
+    outbox.close()
+
+
+def test_of_an_earlier_outbox_nothing_is_held(tmp_path: Path) -> None:
+    outbox = open_outbox(tmp_path)
+    earlier = "01M7Z00000000000000000000A"
+    outbox.append([event(Stream.LIVE, 1)])
+    for _ in range(2):
+        assert outbox.answer(earlier, Stream.LIVE, [(1, 900)]) == []
+    (told,) = records(outbox, Stream.ALARM)
+    assert (told.outbox, told.stream, told.first, told.last, told.count) == (earlier, "live", 1, 900, 900)
+    outbox.close()
+
+
+def test_kill_in_the_middle_of_an_eviction(tmp_path: Path) -> None:
+    """The files are copied before each statement that the disk sees: all of it happened, or nothing."""
+    work = tmp_path / "work"
+    work.mkdir()
+    outbox = open_outbox(work, max_bytes=64 * 1024)
+    while not outbox.last()[Stream.ALARM]:
+        before = (outbox.last(), outbox.held(), outbox.bytes)
+        shutil.copytree(work, tmp_path / "before", dirs_exist_ok=True)
+        copies = list[Path]()
+
+        def copy(_statement: str, copies: list[Path] = copies) -> None:
+            copies.append(tmp_path / f"copy-{len(copies)}")
+            shutil.copytree(work, copies[-1], dirs_exist_ok=True)
+
+        outbox._connection.set_trace_callback(copy)
+        outbox.append([event(Stream.BACKLOG, outbox.last()[Stream.BACKLOG] + 1, 900)])
+        outbox._connection.set_trace_callback(None)
+    after = (outbox.last(), outbox.held(), outbox.bytes)
+    outbox.close()
+
+    assert len(copies) > 5
+    seen = []
+    for place in copies:
+        again = open_outbox(place, max_bytes=64 * 1024)
+        state = (again.last(), again.held(), again.bytes)
+        assert state in (before, after)
+        seen.append(state)
+        told = sum(item.count for item in records(again, Stream.ALARM))
+        assert told + again.held()[Stream.BACKLOG] == again.last()[Stream.BACKLOG]
+        again.close()
+    assert seen[0] == before
+    shutil.copytree(work, tmp_path / "end")
+    end = open_outbox(tmp_path / "end", max_bytes=64 * 1024)
+    assert (end.last(), end.held(), end.bytes) == after
+    end.close()
+
+
 def test_position_and_records_are_one(tmp_path: Path) -> None:
     outbox = open_outbox(tmp_path)
     outbox.append([event(Stream.LIVE, 1)], {"d": {"offset": 7}})

@@ -14,10 +14,10 @@ OWNERS = {
     ("lamplighter_agent", "pymodbus"): "lamplighter_agent.drivers.modbus",
     ("lamplighter_firmware_sim", "paho"): "lamplighter_firmware_sim.swarm",
     ("lamplighter_firmware_sim", "pymodbus"): "lamplighter_firmware_sim.faces.modbus_tcp",
-    ("lamplighter_hub", "duckdb"): "lamplighter_hub.series.duckdb",
+    ("lamplighter_hub", "duckdb"): "lamplighter_hub.series.engine",
     ("lamplighter_hub", "nats"): "lamplighter_hub.broker.callout",
     ("lamplighter_hub", "paho"): "lamplighter_hub.uplink.session",
-    ("lamplighter_hub", "influxdb_client"): "lamplighter_hub.series.influx",
+    ("lamplighter_hub", "influxdb_client"): "lamplighter_hub.series.influx.client",
 }
 """The one module of a package that may import a dependency; no other package imports it at all."""
 

@@ -1,14 +1,16 @@
-"""How fast the embedded store takes commits, and how long it stalls:
+"""How fast a series store takes commits, and how long it stalls:
 
-    python tests/bench/series.py [--first MILLIONS]
+    PYTHONPATH=tests python -m bench.series [--first MILLIONS] [--influx]
 
 For each size of a commit: points/s and commits/s, the times of a commit (ms), and how long its samples are. Then reads
-beside it on what was written. Numbers of a run stand in docs/decisions/0040.
+beside it on what was written. CPU is the hub's own, and the server's where the store has one. Numbers of runs stand in
+docs/decisions/0040 (embedded) and 0045 (InfluxDB).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import resource
 import tempfile
@@ -16,9 +18,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lamplighter_hub.series.duckdb import DuckDbSeries, open_duckdb
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Mark, Samples
+from lamplighter_hub.series.duckdb import open_duckdb
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Mark, Samples, TimeSeries
 from lamplighter_protocols.profile import Aggregation
+from services.influx import influxd
 
 SECONDS = 4.0
 START = 1_795_476_600_000
@@ -43,7 +46,7 @@ def commits(points: int, length: int) -> Callable[[int], Commit]:
     return make
 
 
-def measure(store: DuckDbSeries, make: Callable[[int], Commit]) -> tuple[list[float], float]:
+def measure(store: TimeSeries, make: Callable[[int], Commit]) -> tuple[list[float], float]:
     """Commit for a while; return the time of each commit in ms, and their CPU seconds, without the making of them."""
     found: list[float] = []
     cpu = 0.0
@@ -62,7 +65,7 @@ def resident_mb() -> int:
     return pages * resource.getpagesize() // 2**20
 
 
-def reads(store: DuckDbSeries) -> dict[str, Callable[[], object]]:
+def reads(store: TimeSeries) -> dict[str, Callable[[], object]]:
     everywhere = (BEGINNING, END_OF_TIME)
     return {
         "latest of 100 devices": lambda: store.latest([f"air-{i}" for i in range(100)]),
@@ -75,31 +78,41 @@ def reads(store: DuckDbSeries) -> dict[str, Callable[[], object]]:
     }
 
 
-def fill(store: DuckDbSeries, millions: float) -> None:
+def fill(store: TimeSeries, millions: float) -> None:
     """Put points in before the measurement, as a hub finds them after some hours."""
     make = commits(102_000, 60)
     for number in range(-int(millions * 1_000_000 / 102_000), 0):
         store.commit(make(number)._replace(marks=()))
 
 
-def main(folder: Path, millions: float) -> None:
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds that a process has used."""
+    if not pid:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main(open_store: Callable[[], TimeSeries], millions: float, server: int = 0) -> None:
     print(f"resident at start {resident_mb()} MB")
-    store = open_duckdb(folder)
+    store = open_store()
     print(f"resident, store open {resident_mb()} MB")
     fill(store, millions)
-    print("points  length   points/s  commits/s   p50 ms   p99 ms   max ms   CPU-s/M points")
+    print("points  length   points/s  commits/s   p50 ms   p99 ms   max ms   CPU-s/M points, of the server")
     for points, length in CASES:
+        before = cpu_of(server)
         times, cpu = measure(store, commits(points, length))
         rate = 1000 / (sum(times) / len(times))
         middle, late = times[len(times) // 2], times[len(times) * 99 // 100]
+        total = points * len(times) / 1e6
         print(
             f"{points:6} {length:7} {points * rate:10.0f} {rate:10.0f} {middle:8.2f} {late:8.2f} {times[-1]:8.2f}"
-            f" {cpu / (points * len(times)) * 1e6:10.2f}"
+            f" {cpu / total:10.2f} {(cpu_of(server) - before) / total:10.2f}"
         )
     print(f"{store.counts()}\nresident {resident_mb()} MB")
     store.close()
     began = time.perf_counter()
-    store = open_duckdb(folder)
+    store = open_store()
     print(f"opened again in {(time.perf_counter() - began) * 1000:.0f} ms")
     for name, read in reads(store).items():
         began = time.perf_counter()
@@ -108,8 +121,21 @@ def main(folder: Path, millions: float) -> None:
     store.close()
 
 
+def main_influx(folder: Path, millions: float) -> None:
+    from lamplighter_hub.series.influx.store import open_influx
+
+    with influxd(folder) as server:
+        url = server.series_url(server.make_bucket("bench"))
+        main(lambda: open_influx(url, server.token), millions, server.child.pid if server.child else 0)
+
+
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--first", type=float, default=0, help="million points to put in first")
+    options.add_argument("--influx", action="store_true", help="measure the store in InfluxDB, on a server of its own")
+    given = options.parse_args()
     with tempfile.TemporaryDirectory() as made:
-        main(Path(made), options.parse_args().first)
+        if given.influx:
+            main_influx(Path(made), given.first)
+        else:
+            main(lambda: open_duckdb(Path(made)), given.first)

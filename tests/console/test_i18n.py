@@ -100,6 +100,7 @@ def test_every_error_code_of_the_hub_has_words() -> None:
             codes |= set(re.findall(r"\bcode=\"([a-z_]+)\"", path.read_text(encoding="utf-8")))
     api_only = {
         "agent_exists", "agent_unknown", "code_for_another_agent", "code_unknown", "entry_unknown", "token_unknown",
-        "too_many_codes", "too_many_tokens", "wrong_code", "wrong_token",
+        "too_many_codes", "too_many_tokens", "wrong_code", "wrong_token", "backup_not_complete", "backup_running",
+        "backup_unknown", "no_room", "too_many_backups",
     }  # fmt: skip
     assert codes - api_only <= words.PROBLEMS.keys()

@@ -88,9 +88,18 @@ def understand_batch(payload: bytes) -> dict[str, Any]:
     return dumped | {"records": [r.model_dump(mode="json") for r in records if not isinstance(r, BadRecord)]}
 
 
+def known_then(found: Any, expect: Any) -> Any:
+    """Leave out fields that the contract was given after the vector was frozen: empty, because nobody said them."""
+    if isinstance(found, dict) and isinstance(expect, dict):
+        return {name: known_then(value, expect.get(name)) for name, value in found.items() if value or name in expect}
+    if isinstance(found, list) and isinstance(expect, list) and len(found) == len(expect):
+        return [known_then(*pair) for pair in zip(found, expect, strict=True)]
+    return found
+
+
 @pytest.mark.parametrize("vector", vectors("valid"))
 def test_valid_is_understood(vector: dict[str, Any]) -> None:
-    assert understand(vector["topic"], raw(vector)) == vector["expect"]
+    assert known_then(understand(vector["topic"], raw(vector)), vector["expect"]) == vector["expect"]
     assert build(*parse(vector["topic"])) == vector["topic"]
 
 

@@ -45,8 +45,9 @@ SETTINGS_HEAD = f"""# Settings
 
 ## Hub
 
-Given as options of `lamplighter up` (`mqtt_port` is `--mqtt-port`). The environment sets nothing of the hub; the
-command line reads `LAMPLIGHTER_URL` and `LAMPLIGHTER_TOKEN`.
+Given as options of `lamplighter up` (`mqtt_port` is `--mqtt-port`). Of the hub the environment sets
+the secret of the series store alone, `LAMPLIGHTER_SERIES_TOKEN`; the command line reads `LAMPLIGHTER_URL` and
+`LAMPLIGHTER_TOKEN`.
 
 {FIELDS_HEAD}"""
 AGENT_HEAD = f"""

@@ -18,9 +18,18 @@ PACKAGES = {
     "chromium": "chromium",
     "socat": "socat",
     "debootstrap": "debootstrap",
+    "initdb": "postgresql",
+    "postgres": "postgresql",
+    "pg_dump": "postgresql",
+    "psql": "postgresql",
 }
 """Which Debian package brings a program; `.ci/run` installs them all."""
+SCRIPTS = {"influxd": "deploy/influxdb/build-influxd.sh"}
+"""Which script of ours builds a program that Debian does not have; `.ci/run` calls it."""
 _ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
+_VERSIONED_FOLDERS = Path("/usr/lib/postgresql")
+_BUILT = Path.home() / ".cache" / "lamplighter" / "bin"
+"""Where deploy/influxdb/build-influxd.sh puts what it builds."""
 
 
 def missing(what: str) -> NoReturn:
@@ -31,11 +40,17 @@ def missing(what: str) -> NoReturn:
 
 
 def need(program: str) -> Path:
-    """Return the path of a program, also from the folders that only root has on its PATH."""
-    found = shutil.which(program) or shutil.which(program, path=_ADMIN_FOLDERS)
+    """Return the path of a program, also one that is on nobody's PATH, or that we built."""
+    found = shutil.which(program) or shutil.which(program, path=f"{_ADMIN_FOLDERS}:{_BUILT}") or _newest(program)
     if found is None:
-        missing(f"needs {program}: apt install {PACKAGES.get(program, program)}")
+        missing(f"needs {program}: {SCRIPTS.get(program) or f'apt install {PACKAGES.get(program, program)}'}")
     return Path(found)
+
+
+def _newest(program: str) -> str | None:
+    """Return a program of the newest PostgreSQL: Debian puts each version into a folder of its own."""
+    versions = sorted(_VERSIONED_FOLDERS.glob(f"*/bin/{program}"), key=lambda path: path.parts[-3].zfill(4))
+    return str(versions[-1]) if versions else None
 
 
 def recordings() -> Path:

@@ -99,7 +99,8 @@ class Agent:
         self, stop: asyncio.Event, identity: Any, profiles: dict[str, Profile], drivers: dict[str, Driver]
     ) -> None:
         promise = self.settings.heard_within_s or identity.heard_within_s
-        plan = LinkPlan(identity.agent, identity.mqtt, promise, self.settings.link.linger_s)
+        own = self.settings.link
+        plan = LinkPlan(identity.agent, identity.mqtt, promise, own.linger_s, own.backlog_share)
         link = Link(plan, self.outbox, self.disk, self.clock, self.state.next_session, self._birth(promise, profiles))
         recorder = Recorder(self.outbox, self.disk, self.clock, link.away_s, link.committed)
         self.runners = {device: self._runner(device, profiles, drivers, recorder) for device in drivers}
@@ -125,7 +126,6 @@ class Agent:
             self.configuration,
             Refusals(list(self.runners), tell),
             link,
-            lambda: self.outbox.id,
         )
         recording = asyncio.create_task(recorder.run(), name="recorder")
         await commands.start()
@@ -175,6 +175,7 @@ class Agent:
                 clock=ClockState.SYNCED if self.clock.synced else ClockState.UNSYNCED,
                 heard_within_s=promise,
                 outbox=self.outbox.id,
+                freed=self.outbox.freed(),
                 sent=self.clock.own(),
                 devices=[self._born(device, profile) for device, profile in profiles.items()],
             )

@@ -106,10 +106,11 @@ class Commands:
 
     async def command(self, command: Command) -> None:
         """Take a signed command that is addressed to one of the devices; answer a repeated one."""
-        if command.id in self._journal:
-            self._answer(command.id)
-        elif command.id in self._waiting:
+        if command.id in self._waiting:
+            # Not what the journal says: an entry "running" may still end as expired, and both cannot be true.
             self._say(command, CommandState.RECEIVED)
+        elif command.id in self._journal:
+            self._answer(command.id)
         elif await self._room():
             self._waiting[command.id] = command
             task = asyncio.create_task(self._run(command), name=f"command {command.id}")
@@ -118,10 +119,10 @@ class Commands:
 
     async def cancel(self, cancel: Cancel) -> None:
         """Prevent a command that has not begun, also one that is still to come; else answer how it stands."""
-        if cancel.id in self._journal:
-            self._answer(cancel.id)
-        elif cancel.id in self._waiting:
+        if cancel.id in self._waiting:
             self._cancelled.add(cancel.id)
+        elif cancel.id in self._journal:
+            self._answer(cancel.id)
         elif await self._room():
             await self._write(
                 Entry(

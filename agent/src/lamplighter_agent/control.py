@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 from pydantic_core import from_json
@@ -41,13 +41,13 @@ class Sender(Protocol):
         """Say the birth again."""
         ...
 
-    def send_again(self, stream: Stream, first: int) -> None:
-        """Send what is still held from this number on."""
+    async def answer(self, outbox: str | None, stream: Stream, ranges: Sequence[tuple[int, int]]) -> None:
+        """Send these numbers again, and declare dropped which of them are not held."""
         ...
 
 
 class Control:
-    """The agent's ear. `outbox` returns the outbox's id."""
+    """The agent's ear."""
 
     def __init__(
         self,
@@ -59,7 +59,6 @@ class Control:
         configuration: Configuration,
         refusals: Refusals,
         sender: Sender,
-        outbox: Callable[[], str],
     ) -> None:
         self._agent = agent
         self._devices = devices
@@ -69,7 +68,6 @@ class Control:
         self._configuration = configuration
         self._refusals = refusals
         self._sender = sender
-        self._outbox = outbox
         self._last_fetch = 0
 
     async def receive(self, address: Address, payload: bytes) -> None:
@@ -118,8 +116,8 @@ class Control:
         self._last_fetch = fetch.issued_at
         if fetch.stream is None:
             await self._sender.say_birth()
-        elif fetch.outbox in (None, self._outbox()) and fetch.ranges:
-            self._sender.send_again(Stream(fetch.stream), min(first for first, _ in fetch.ranges))
+        elif fetch.ranges:
+            await self._sender.answer(fetch.outbox, Stream(fetch.stream), fetch.ranges)
 
 
 def _type(raw: bytes) -> str:

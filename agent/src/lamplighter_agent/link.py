@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -21,6 +21,7 @@ from lamplighter_agent.clock import Clock
 from lamplighter_agent.disk import Disk
 from lamplighter_agent.flow import Flow
 from lamplighter_agent.outbox import BATCH_BYTES, Outbox
+from lamplighter_agent.pace import Share
 from lamplighter_agent.recorder import Committed
 from lamplighter_agent.state import Broker
 from lamplighter_protocols import topics
@@ -59,12 +60,13 @@ class Control(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """Where to connect and as whom; what is promised; how long readings wait for company."""
+    """Where to connect and as whom; what is promised; how long readings wait for company; what backlog may take."""
 
     agent: str
     broker: Broker
     heard_within_s: int
     linger_s: float
+    backlog_share: float = 1.0
 
 
 class Link:
@@ -85,7 +87,9 @@ class Link:
         self._clock = clock
         self._next_session = next_session
         self._birth = birth
+        share = Share(plan.backlog_share) if plan.backlog_share < 1 else None
         self._flows = {stream: Flow(limit, random.random) for stream, limit in IN_FLIGHT.items()}
+        self._flows[Stream.BACKLOG] = Flow(IN_FLIGHT[Stream.BACKLOG], random.random, share)
         self._due: dict[Stream, float | None] = dict.fromkeys(Stream)
         self._fresh: dict[Stream, int] = dict.fromkeys(Stream, 0)
         self._wake = asyncio.Event()
@@ -97,6 +101,9 @@ class Link:
         self._log = logging.getLogger("lamplighter.link")
         self.control: Control | None = None
         self.bad_messages = 0
+        self.throttled = 0
+        """Receipts that asked to hold the backlog."""
+        self._throttled = False
 
     def committed(self, committed: Committed) -> None:
         """Learn that records became durable: alarms go at once, others wait a moment for company."""
@@ -147,10 +154,16 @@ class Link:
         if self._client is not None:
             await self._publish(self._client, Channel.BIRTH, encode(self._birth(self._session)), qos=1)
 
-    def send_again(self, stream: Stream, first: int) -> None:
-        """Send what is still held from this number on."""
-        self._flows[stream].go_back(first)
-        self._make_due(stream, _now())
+    async def answer(self, outbox: str | None, stream: Stream, ranges: Sequence[tuple[int, int]]) -> None:
+        """Send these numbers again, and declare dropped which of them are not held. The hub asks again for the rest."""
+        try:
+            held = await self._disk.run(self._outbox.answer, outbox, stream, ranges)
+        except sqlite3.Error as error:
+            self._log.warning("what the hub asks for cannot be looked up now (%s)", error)
+            return
+        self._flows[stream].asked(held)
+        for touched in {stream, Stream.ALARM}:
+            self._make_due(touched, _now())
 
     async def _one_session(self) -> None:
         self._session = await self._disk.run(self._next_session)
@@ -234,9 +247,19 @@ class Link:
         for stream, flow in self._flows.items():
             through = min(receipt.through.get(stream, 0), last[stream])
             flow.received(through, receipt.also.get(stream, []), now)
-        if receipt.retry_after_ms:
-            self._flows[Stream.BACKLOG].hold(now + receipt.retry_after_ms / 1000)
+        self._take_throttle(receipt, now)
         self._wake.set()
+
+    def _take_throttle(self, receipt: Receipt, now: float) -> None:
+        """Hold the backlog when the hub asks for it; jittered, so that not all agents begin again at once."""
+        if receipt.retry_after_ms:
+            pause = receipt.retry_after_ms / 1000 * random.uniform(1.0, 1.25)  # noqa: S311 - spreads load
+            self._flows[Stream.BACKLOG].hold(now + pause)
+            self.throttled += 1
+        if bool(receipt.retry_after_ms) != self._throttled:
+            self._throttled = bool(receipt.retry_after_ms)
+            said = f"the hub asks to hold the backlog: {receipt.reason or 'no reason given'}"
+            self._log.info(said if self._throttled else "the hub takes the backlog again")
 
     async def _sending(self, client: aiomqtt.Client) -> None:
         while True:
@@ -251,20 +274,34 @@ class Link:
     async def _send_one(self, client: aiomqtt.Client) -> bool:
         """Send the most urgent batch that may go; False when there is none."""
         for stream in _ORDER:
-            flow, due, now = self._flows[stream], self._due[stream], _now()
-            if due is None or due > now or not flow.may_send(now):
+            due, now = self._due[stream], _now()
+            if due is None or due > now or not self._flows[stream].may_send(now):
                 continue
-            self._fresh[stream] = 0
-            window = await self._disk.run(self._outbox.window, stream, flow.after)
-            if window is None:
-                self._caught_up(stream, due)
-                continue
-            flow.sent(window.first, window.last, _now())
-            if window.whole:
-                self._caught_up(stream, due)
-            await self._publish(client, Channel.BATCH, window.payload(self._clock.own()), qos=0)
-            return True
+            if await self._send_of(client, stream, due):
+                return True
         return False
+
+    async def _send_of(self, client: aiomqtt.Client, stream: Stream, due: float) -> bool:
+        """Send a stream's next batch; False when it has none."""
+        flow = self._flows[stream]
+        wanted = flow.wanted()
+        again = wanted.upto is not None
+        if not again:
+            self._fresh[stream] = 0
+        room = BATCH_BYTES if flow.share is None else flow.share.room
+        window = await self._disk.run(self._outbox.window, stream, wanted.after, wanted.upto, max_bytes=room)
+        if again:
+            # What lies before the window, or in its place, is not there any more.
+            flow.strike(wanted.after + 1, window.first - 1 if window else wanted.upto or 0)
+        if window is None:
+            if not again:
+                self._caught_up(stream, due)
+            return again
+        flow.sent(window.first, window.last, _now(), again=again)
+        if window.whole and not again:
+            self._caught_up(stream, due)
+        await self._publish(client, Channel.BATCH, window.payload(self._clock.own()), qos=0)
+        return True
 
     def _caught_up(self, stream: Stream, due: float) -> None:
         # Unless something was committed meanwhile, there is nothing more to send.
@@ -289,7 +326,14 @@ class Link:
         while True:
             await asyncio.sleep(max(0.05, self._sent_at + within - _now()))
             if _now() >= self._sent_at + within:
-                presence = Presence(state="online", session=self._session, reason=HEARTBEAT, sent=self._clock.own())
+                presence = Presence(
+                    state="online",
+                    session=self._session,
+                    reason=HEARTBEAT,
+                    sent=self._clock.own(),
+                    outbox=self._outbox.id,
+                    freed=self._outbox.freed(),
+                )
                 await self._publish(client, Channel.PRESENCE, encode(presence), qos=1)
 
     async def _publish(self, client: aiomqtt.Client, channel: Channel, payload: bytes, qos: int) -> None:

@@ -5,6 +5,8 @@ restarts. A readings record that has never been handed out may still grow by row
 the wire); once `window` has returned it, it never changes.
 
     append --> records --> window --> (link) --> release
+                  |          ^
+                  |          +-- answer: the hub asks for numbers; a `dropped` record says which are not there
                   |
                   +--> over the byte budget: oldest backlog, then live, then alarm goes; a `dropped` record says what
 
@@ -26,10 +28,11 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from lamplighter_agent.errors import StateUnreadable
+from lamplighter_agent.losses import Ranges, Run, joined, lengthen, told, without
 from lamplighter_agent.packing import Columns, Sample, sound
 from lamplighter_protocols.envelope import wrap
 from lamplighter_protocols.ids import new_ulid
-from lamplighter_protocols.records import DroppedRecord, Receipt, Stream
+from lamplighter_protocols.records import NOT_HELD, OUTBOX_FULL, Receipt, Stream
 
 OVERHEAD: Final = 48
 """Bytes that a record needs beside its text."""
@@ -78,13 +81,17 @@ def _kind_of(record: BaseModel) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Consecutive records of one stream, `first` to `last`. `whole` is false when more records follow."""
+    """Consecutive records of one stream, `first` to `last`. `whole` is false when more records follow.
+
+    `held` and `freed` are by stream: how many records are kept, and up to which number none is.
+    """
 
     outbox: str
     stream: Stream
     first: int
     bodies: Sequence[bytes]
     held: Mapping[Stream, int]
+    freed: Mapping[Stream, int]
     whole: bool
 
     @property
@@ -95,17 +102,8 @@ class Window:
     def payload(self, sent: int) -> bytes:
         """Return the batch as it travels; `sent` is the agent's clock in ms."""
         head = {"outbox": self.outbox, "stream": self.stream, "first": self.first, "sent": sent, "held": self.held}
+        head["freed"] = {stream: number for stream, number in self.freed.items() if number}
         return wrap(to_json(head)[:-1] + b',"records":[' + b",".join(self.bodies) + b"]}")
-
-
-class Run(NamedTuple):
-    """Neighbouring records that were given up."""
-
-    first: int
-    last: int
-    records: int
-    from_t: int | None
-    to_t: int | None
 
 
 @dataclass(slots=True)
@@ -129,12 +127,15 @@ class Outbox:
         self.path = path
         self.id = ""
         self.bytes = 0
+        self.noted = 0
+        """Bytes of `dropped` records that the last `append` wrote into the alarm stream, beside what it was given."""
         self._max = max_bytes
         self._clock = clock
         self._db: sqlite3.Connection | None = None
         self._last: dict[Stream, int] = {}
         self._handed: dict[Stream, int] = {}
         self._held: dict[Stream, int] = {}
+        self._freed: dict[Stream, int] = {}
         self._growing: dict[tuple[Stream, str], _Growing] = {}
         self._notes: dict[Stream, _Note] = {}
 
@@ -168,24 +169,32 @@ class Outbox:
         self, entries: Sequence[Samples | Single], positions: Mapping[str, dict[str, Any]] | None = None
     ) -> list[int]:
         """Store entries and positions together; durable when it returns. Returns each entry's last number."""
+        self.noted = 0
         with self._transaction() as db:
             numbers = [self._append(db, entry) for entry in entries]
             for device, position in (positions or {}).items():
                 db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", (device, json.dumps(position)))
-            self._make_room(db)
-            db.executemany("INSERT OR REPLACE INTO streams VALUES (?, ?)", [(str(k), v) for k, v in self._last.items()])
+            if self._make_room(db):
+                self._freed = self._read_freed(db)
+            self._keep_numbers(db)
         return numbers
 
     def window(
-        self, stream: Stream, after: int, max_bytes: int = BATCH_BYTES, max_records: int = BATCH_RECORDS
+        self,
+        stream: Stream,
+        after: int,
+        upto: int | None = None,
+        *,
+        max_bytes: int = BATCH_BYTES,
+        max_records: int = BATCH_RECORDS,
     ) -> Window | None:
-        """Return the next consecutive records beyond number `after`, bounded; None when there are none.
+        """Return the next consecutive records beyond number `after` (and not beyond `upto`); None without any.
 
         What is returned is closed: it may be on the wire from now on.
         """
         base, first, bodies, size = _BASE[stream], 0, list[bytes](), 0
         whole = True
-        for number, body in self._following(base, after):
+        for number, body in self._following(base, after, _MASK if upto is None else upto):
             if bodies and (number != first + len(bodies) or len(bodies) >= max_records or size + len(body) > max_bytes):
                 whole = False
                 break
@@ -194,7 +203,7 @@ class Outbox:
             size += len(body) + 1
         if not bodies:
             return None
-        found = Window(self.id, stream, first, bodies, self.held(), whole)
+        found = Window(self.id, stream, first, bodies, self.held(), self.freed(), whole)
         self._close_up_to(stream, found.last)
         return found
 
@@ -207,11 +216,35 @@ class Outbox:
             for stream in Stream:
                 ranges = [(1, receipt.through.get(stream, 0)), *receipt.also.get(stream, [])]
                 freed += sum(self._free(db, stream, first, last) for first, last in ranges)
+            if freed:
+                self._freed = self._read_freed(db)
         return freed
+
+    def answer(self, outbox: str | None, stream: Stream, ranges: Sequence[tuple[int, int]]) -> Ranges:
+        """Return what of these numbers is held; what is not is declared dropped, durably, unless it already is.
+
+        `outbox` is the one that is asked for: of an earlier one nothing is held. Numbers never given are left out.
+        """
+        mine = outbox in (None, self.id)
+        asked = [(a, min(b, self._last[stream])) for a, b in ranges] if mine else list(ranges)
+        asked = [pair for pair in asked if pair[0] <= pair[1]]
+        held = self._held_within(stream, asked) if mine else []
+        named = None if mine else outbox
+        gone = without(without(asked, held), self._already_told(named, stream))
+        if gone:
+            with self._transaction() as db:
+                for first, last in gone:
+                    self._declare(db, told(named, stream, Run(first, last), NOT_HELD, self._clock()))
+                self._keep_numbers(db)
+        return held
 
     def held(self) -> dict[Stream, int]:
         """Return how many records each stream holds."""
         return dict(self._held)
+
+    def freed(self) -> dict[Stream, int]:
+        """Return up to which number each stream holds nothing any more."""
+        return dict(self._freed)
 
     def last(self) -> dict[Stream, int]:
         """Return the number that each stream gave last."""
@@ -259,8 +292,36 @@ class Outbox:
             ).fetchone()[0]
             for stream, base in _BASE.items()
         }
+        self._freed = self._read_freed(db)
         self.bytes = db.execute("SELECT coalesce(sum(length(body)), 0) FROM records").fetchone()[0]
         self.bytes += OVERHEAD * sum(self._held.values())
+
+    def _keep_numbers(self, db: sqlite3.Connection) -> None:
+        db.executemany("INSERT OR REPLACE INTO streams VALUES (?, ?)", [(str(k), v) for k, v in self._last.items()])
+
+    def _read_freed(self, db: sqlite3.Connection) -> dict[Stream, int]:
+        first = "SELECT min(id) FROM records WHERE id > ? AND id <= ?"
+        lowest = {stream: db.execute(first, (base, base | _MASK)).fetchone()[0] for stream, base in _BASE.items()}
+        return {stream: self._last[stream] if n is None else (n & _MASK) - 1 for stream, n in lowest.items()}
+
+    def _held_within(self, stream: Stream, ranges: Ranges) -> Ranges:
+        base = _BASE[stream]
+        runs: list[Run] = []
+        for first, last in sorted(ranges):
+            rows = self._connection.execute(
+                "SELECT id FROM records WHERE id BETWEEN ? AND ? ORDER BY id", (base | first, base | last)
+            )
+            for (record,) in rows:
+                lengthen(runs, Run(record & _MASK, record & _MASK))
+        return [(run.first, run.last) for run in runs]
+
+    def _already_told(self, outbox: str | None, stream: Stream) -> Ranges:
+        """Return the numbers that `dropped` records which are still held tell of."""
+        base = _BASE[Stream.ALARM]
+        alarms = "SELECT body FROM records WHERE id > ? AND id <= ? AND dropped"
+        notes = [json.loads(body) for (body,) in self._connection.execute(alarms, (base, base | _MASK))]
+        mine = [note for note in notes if note["stream"] == stream and note.get("outbox") == outbox]
+        return [(note["first"], note["last"]) for note in mine]
 
     def _append(self, db: sqlite3.Connection, entry: Samples | Single) -> int:
         if isinstance(entry, Single):
@@ -296,10 +357,10 @@ class Outbox:
         db.execute("UPDATE records SET body = ?, from_t = ?, to_t = ? WHERE id = ?", (body, *span, record))
         self.bytes += len(body) - old
 
-    def _following(self, base: int, after: int) -> Iterator[tuple[int, bytes]]:
+    def _following(self, base: int, after: int, upto: int) -> Iterator[tuple[int, bytes]]:
         rows = self._connection.execute(
             "SELECT id, body FROM records WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
-            (base | after, base | _MASK, BATCH_RECORDS + 1),
+            (base | after, base | upto, BATCH_RECORDS + 1),
         )
         return ((record & _MASK, body) for record, body in rows)
 
@@ -325,12 +386,14 @@ class Outbox:
             self.bytes -= size + OVERHEAD * count
         return int(count)
 
-    def _make_room(self, db: sqlite3.Connection) -> None:
+    def _make_room(self, db: sqlite3.Connection) -> bool:
+        """Give records up while there are too many bytes; True when it was so."""
         if self.bytes <= self._max:
-            return
+            return False
         for stream in _ORDER:
             for run in self._give_up(db, stream, int(self._max * TARGET)):
                 self._tell(db, stream, run)
+        return True
 
     def _give_up(self, db: sqlite3.Connection, stream: Stream, target: int) -> list[Run]:
         """Delete the oldest records of a stream until the outbox fits; those that tell of losses stay."""
@@ -345,7 +408,7 @@ class Outbox:
                 break
             self.bytes -= size + OVERHEAD
             self._held[stream] -= 1
-            _lengthen(runs, Run(record & _MASK, record & _MASK, 1, from_t, to_t))
+            lengthen(runs, Run(record & _MASK, record & _MASK, from_t, to_t))
         for run in runs:
             db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", (base | run.first, base | run.last))
         limit = base | runs[-1].last if runs else 0
@@ -357,41 +420,21 @@ class Outbox:
         """Say what is gone; a record that says it of the neighbours before, and was not handed out, is widened."""
         note = self._notes.get(stream)
         if note is not None and note.run.last + 1 == run.first:
-            note.run = _joined(note.run, run)
-            body = self._note_body(stream, note.run)
+            note.run = joined(note.run, run)
+            body = told(None, stream, note.run, OUTBOX_FULL, self._clock())
+            self.noted += len(body)
             self._rewrite(db, note.id, body, (note.run.from_t, note.run.to_t))
             return
-        number = self._insert(db, Stream.ALARM, run.from_t, run.to_t, self._note_body(stream, run))
-        record = _BASE[Stream.ALARM] | number
-        db.execute("UPDATE records SET dropped = 1 WHERE id = ?", (record,))
+        record = self._declare(db, told(None, stream, run, OUTBOX_FULL, self._clock()), run)
         self._notes[stream] = _Note(record, run)
 
-    def _note_body(self, stream: Stream, run: Run) -> bytes:
-        note = DroppedRecord(
-            stream=stream,
-            first=run.first,
-            last=run.last,
-            count=run.records,
-            from_t=run.from_t,
-            to_t=run.to_t,
-            reason="outbox_full",
-            t=self._clock(),
-        )
-        return note.model_dump_json(exclude_none=True).encode()
-
-
-def _lengthen(runs: list[Run], run: Run) -> None:
-    if runs and runs[-1].last + 1 == run.first:
-        runs[-1] = _joined(runs[-1], run)
-    else:
-        runs.append(run)
-
-
-def _joined(left: Run, right: Run) -> Run:
-    starts = [t for t in (left.from_t, right.from_t) if t is not None]
-    ends = [t for t in (left.to_t, right.to_t) if t is not None]
-    first, last = min(left.first, right.first), max(left.last, right.last)
-    return Run(first, last, left.records + right.records, min(starts, default=None), max(ends, default=None))
+    def _declare(self, db: sqlite3.Connection, body: bytes, run: Run | None = None) -> int:
+        """Append a record that tells of a loss: it is never given up. Returns its id."""
+        self.noted += len(body)
+        span = (run.from_t, run.to_t) if run else (None, None)
+        record = _BASE[Stream.ALARM] | self._insert(db, Stream.ALARM, *span, body)
+        db.execute("UPDATE records SET dropped = 1 WHERE id = ?", (record,))
+        return record
 
 
 def read_only(path: Path) -> dict[str, Any]:

@@ -126,6 +126,7 @@ class Recorder:
                 waiting.done.set_result(own)
             for entry in waiting.entries:
                 sizes[entry.stream] += len(entry.body) if isinstance(entry, Single) else 24 * len(entry.rows)
+        sizes[Stream.ALARM] += self._outbox.noted
         self._size -= sum(waiting.size for waiting in batch)
         self._room.set()
         if self._failing:

@@ -56,9 +56,13 @@ class OutboxSettings(_Section):
 
 
 class LinkSettings(_Section):
-    """`[link]`: how long readings may wait for company before they are sent (alarms never wait)."""
+    """`[link]`: how long readings may wait for company before they are sent (alarms never wait).
+
+    `backlog_share` is the part of the link's time that backlog may take; at 1 it is sent as fast as it goes.
+    """
 
     linger_s: Annotated[float, Field(ge=0, le=300)] = 5.0
+    backlog_share: Annotated[float, Field(ge=0.01, le=1)] = 0.5
 
 
 class Settings(_Section):

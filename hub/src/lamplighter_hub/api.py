@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from lamplighter_hub.access import endpoints as access
 from lamplighter_hub.access.guard import Guard, request_id
+from lamplighter_hub.backup import endpoints as backup
 from lamplighter_hub.commands import endpoints as commands
 from lamplighter_hub.configuration import endpoints as configuration
 from lamplighter_hub.devices import endpoints as devices
@@ -74,6 +75,7 @@ def api_routers() -> tuple[APIRouter, ...]:
         commands.router,
         enrolment.router,
         access.router,
+        backup.router,
     )
 
 

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -32,14 +32,19 @@ from lamplighter_hub.ingest.announce import announcer
 from lamplighter_hub.ingest.directory import ServicesDirectory, birth_asker
 from lamplighter_hub.ingest.foreign import known_in
 from lamplighter_hub.ingest.pipeline import Pipeline
+from lamplighter_hub.ingest.throttle import Throttle
+from lamplighter_hub.ledger.fetching import Fetcher
 from lamplighter_hub.services import Services
 from lamplighter_hub.settings import Settings
 from lamplighter_hub.uplink.session import Session
 from lamplighter_protocols.errors import LamplighterError
+from lamplighter_protocols.records import Stream
 
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
+Clocked = Callable[[int], None]
+"""Something to be done each second; it is told the time in ms."""
 LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -66,10 +71,10 @@ async def _serve(settings: Settings) -> None:
         services = running.enter_context(_services(settings, side, link))
         broker = running.enter_context(_broker(settings, services, side))
         session = running.enter_context(_uplink(settings, services, broker, link))
-        running.enter_context(_ingest(services, session))
+        fetch = running.enter_context(_ingest(services, session))
         app = create_app(services)
         console.mount(app, services)
-        await running.enter_async_context(_ticking(services, session))
+        await running.enter_async_context(_ticking(services, session, fetch))
         await running.enter_async_context(_http(app, listener))
         running.callback(services.live.close)  # open streams end first, or they would use up the server's grace
         services.access.local_access(settings.data, url)
@@ -104,6 +109,7 @@ def _services(settings: Settings, side: EmbeddedSide | MosquittoSide, link: Link
         services.presence.flush()
         services.refusals.flush()
         services.series.close()
+        services.backups.close()
         services.registry.close()
 
 
@@ -150,10 +156,10 @@ def _broker_facts(server: NatsServer) -> dict[str, Any]:
 def _uplink(settings: Settings, services: Services, broker: NatsServer | None, link: Link) -> Iterator[Session]:
     """Open the hub's MQTT session and let the services speak through it."""
     if broker is None:
-        session = Session(settings.mqtt_url, HUB_USER)
+        session = Session(settings.mqtt_url, HUB_USER, max_queue_bytes=settings.queue_bytes)
         services.facts["broker"] = lambda: {"kind": "external", "url": session.where, "trouble": session.trouble}
     else:
-        session = Session(broker.url, HUB_USER, broker.username, broker.password)
+        session = Session(broker.url, HUB_USER, broker.username, broker.password, max_queue_bytes=settings.queue_bytes)
     link.session, link.embedded = session, broker is not None
     services.facts["uplink"] = lambda: _uplink_facts(session)
     session.start()
@@ -176,8 +182,14 @@ def _uplink_facts(session: Session) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _ingest(services: Services, session: Session) -> Iterator[Pipeline]:
-    """Run the ingest thread. It ends after the group in hand, before the session is closed."""
+def _ingest(services: Services, session: Session) -> Iterator[Clocked]:
+    """Run the ingest thread. It ends after the group in hand, before the session is closed.
+
+    Yields what must be called each second (with the time in ms) to fetch what is missing.
+    """
+    throttle = Throttle(now_ms, lambda: session.fill)
+    wait_ms = round(services.settings.fetch_after_s * 1000)
+    fetcher = Fetcher(services.ledger, services.presence.online, services.keys.sign, session.publish, wait_ms)
     pipeline = Pipeline(
         session,
         services.series,
@@ -187,28 +199,35 @@ def _ingest(services: Services, session: Session) -> Iterator[Pipeline]:
         known_in(services.series),
         now_ms,
         announcer(services.live),
+        throttle.worded,
     )
     services.facts["ingest"] = lambda: dict(pipeline.counts)
+    services.facts["throttle"] = throttle.facts
     services.facts["series"] = lambda: services.series.counts()._asdict()
-    services.facts["ledger"] = services.ledger.totals
+    services.facts["ledger"] = lambda: services.ledger.totals() | fetcher.facts(now_ms())
     stop = threading.Event()
     thread = threading.Thread(target=pipeline.run, args=(stop,), name="ingest", daemon=True)
     thread.start()
+
+    def fetch(now: int) -> None:
+        if session.connected.is_set():
+            fetcher.tick(now, hold=(Stream.BACKLOG,) if throttle.active else ())
+
     try:
-        yield pipeline
+        yield fetch
     finally:
         stop.set()
         thread.join()
 
 
 @contextlib.asynccontextmanager
-async def _ticking(services: Services, session: Session) -> AsyncIterator[None]:
-    """Each second: who fell silent, what expired, what must be said again."""
+async def _ticking(services: Services, session: Session, fetch: Clocked) -> AsyncIterator[None]:
+    """Each second: who fell silent, what expired, what must be said again, what is missing."""
 
     async def tick() -> None:
         while True:
             try:
-                await asyncio.to_thread(_tick, services, session)
+                await asyncio.to_thread(_tick, services, session, fetch)
             except Exception:  # supervision: a store that fails for a moment must not end the clock
                 log.exception("a tick failed; the next one tries again")
             await asyncio.sleep(TICK_S)
@@ -222,11 +241,12 @@ async def _ticking(services: Services, session: Session) -> AsyncIterator[None]:
             await task
 
 
-def _tick(services: Services, session: Session) -> None:
+def _tick(services: Services, session: Session, fetch: Clocked) -> None:
     now = now_ms()
     services.presence.sweep(now, listening=session.connected.is_set())
     services.commands.tick(now)
     services.configuration.tick(now)
+    fetch(now)
     services.refusals.flush()
     services.live.publish("tick", {"t": now, **services.presence.summary(), **services.facts["ingest"]()})
 

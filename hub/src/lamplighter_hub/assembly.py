@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
 from lamplighter_hub.access.service import AccessService
+from lamplighter_hub.backup.restore import UNFINISHED, Restored, restore
+from lamplighter_hub.backup.service import BackupService
 from lamplighter_hub.commands.service import CommandService
 from lamplighter_hub.configuration.service import ConfigurationService
 from lamplighter_hub.devices.service import DeviceService
@@ -19,9 +22,9 @@ from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.live import Broadcast
 from lamplighter_hub.presence.service import PresenceService
 from lamplighter_hub.registry.database import Database, sqlite_url
-from lamplighter_hub.series.duckdb import open_duckdb
+from lamplighter_hub.series.store import TimeSeries
 from lamplighter_hub.services import Services
-from lamplighter_hub.settings import Settings
+from lamplighter_hub.settings import Settings, series_token
 from lamplighter_hub.status.metrics import ControlCollector
 from lamplighter_hub.uplink.session import Session
 from lamplighter_protocols.errors import LamplighterError
@@ -49,6 +52,14 @@ class Link:
             self.session.publish(topic, payload)
 
 
+@runtime_checkable
+class SpeaksOfItself(Protocol):
+    """A series store that has something to say in the status."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return facts for people."""
+
+
 class BadDataFolder(LamplighterError):
     """The data folder cannot be used; the text says why."""
 
@@ -64,7 +75,37 @@ def prepare(folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise BadDataFolder(f"--data {folder}: {error.strerror}") from None
+    if (folder / UNFINISHED).exists():
+        raise BadDataFolder(f"--data {folder}: a restore did not end here; empty the folder and restore again")
     return folder.resolve()
+
+
+def restore_backup(source: Path, data: Path, registry_url: str) -> Restored:
+    """Make a data folder of a backup, for this hub's kind of series store. Raises LamplighterError, one line each."""
+    return restore(source, data, registry_url, open_folder)
+
+
+def open_folder(folder: Path, settings: Settings | None = None) -> TimeSeries:
+    """Open the embedded store in a data folder, or in a backup of one. Raises StoreUnavailable.
+
+    Without settings nothing goes by age: looking into a backup leaves it whole.
+    """
+    from lamplighter_hub.series.duckdb import Keep, open_duckdb
+
+    if settings is None:
+        return open_duckdb(folder)
+    keep = Keep(settings.keep_raw_days, settings.keep_rollup_days, settings.keep_free_mb * 2**20)
+    return open_duckdb(folder, keep=keep)
+
+
+def open_series(settings: Settings) -> TimeSeries:
+    """Open the series store that the settings name. Raises StoreUnavailable, BadSettings."""
+    # Imported here: a hub has one of them, and each takes tens of megabytes.
+    if not settings.series_url:
+        return open_folder(settings.data, settings)
+    from lamplighter_hub.series.influx.store import open_influx
+
+    return open_influx(settings.series_url, series_token(settings))
 
 
 def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
@@ -72,10 +113,10 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
     data = settings.data
     profiles = load_profiles(*settings.profiles)
     registry = Database(settings.registry_url or sqlite_url(data))
-    registry.create()
+    registry.upgrade()
     keys = HubKeys(data)
     keys.load()
-    series = open_duckdb(data)
+    series = open_series(settings)
     live = Broadcast()
     refusals = Refusals(registry, now_ms)
     refusals.load()
@@ -88,7 +129,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
         profiles=profiles,
         registry=registry,
         series=series,
-        ledger=Ledger(series.marks()),
+        ledger=Ledger(series.marks(), now_ms()),
         live=live,
         keys=keys,
         access=AccessService(registry, now_ms, refusals),
@@ -100,11 +141,14 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
         refusals=refusals,
         metrics=CollectorRegistry(),
         mqtt_url=link.url,
+        backups=BackupService(data, now_ms, registry, series, keys, open_folder),
     )
+    if isinstance(series, SpeaksOfItself):
+        services.facts["sealing"] = series.facts
     services.metrics.register(ControlCollector(services))
     enrolment.watch(presence)
     devices.listen(services.configuration.born)
     devices.listen(services.commands.born)
-    for part in (enrolment, presence, devices, services.configuration, services.commands):
+    for part in (enrolment, presence, devices, services.configuration, services.commands, services.backups):
         part.load()
     return services

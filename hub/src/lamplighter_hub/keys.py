@@ -60,6 +60,13 @@ class HubKeys:
         for old, _ in gone:
             self._path(old).unlink()
 
+    def backup(self, folder: Path) -> None:
+        """Write copies of all keys into a data folder, readable by their owner only."""
+        copies = HubKeys(folder)
+        copies._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for kid, key in self._keys:
+            copies._write(kid, key)
+
     def sign(self, document: WireModel) -> bytes:
         """Return the document as a JWS under the newest key."""
         kid, key = self._keys[0]

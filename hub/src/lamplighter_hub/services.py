@@ -13,6 +13,7 @@ from lamplighter_protocols.profile import Profile
 
 if TYPE_CHECKING:
     from lamplighter_hub.access.service import AccessService
+    from lamplighter_hub.backup.service import BackupService
     from lamplighter_hub.commands.service import CommandService
     from lamplighter_hub.configuration.service import ConfigurationService
     from lamplighter_hub.devices.service import DeviceService
@@ -63,4 +64,5 @@ class Services:
     refusals: Refusals
     metrics: CollectorRegistry
     mqtt_url: MqttUrl
+    backups: BackupService
     facts: dict[str, Facts] = field(default_factory=dict)

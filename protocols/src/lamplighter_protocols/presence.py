@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints
 from lamplighter_protocols.configuration import ConfigurationHash
 from lamplighter_protocols.ids import DeviceId, Ulid
 from lamplighter_protocols.model import Count, Millis, Reason, WireModel
+from lamplighter_protocols.records import Counted
 
 MAX_DEVICES: Final = 1_000
 SessionNumber = Annotated[int, Field(ge=1, le=2**53 - 1)]
@@ -36,7 +37,10 @@ class BornDevice(WireModel):
 
 
 class Birth(WireModel):
-    """Said on every connect. `session` rises with each connect of this agent, across restarts."""
+    """Said on every connect. `session` rises with each connect of this agent, across restarts.
+
+    `freed` says up to which number each of the outbox's streams keeps nothing any more.
+    """
 
     session: SessionNumber
     boot: Ulid
@@ -44,17 +48,23 @@ class Birth(WireModel):
     clock: Clock = Clock.UNSYNCED
     heard_within_s: Promise
     outbox: Ulid | None = None
+    freed: Counted = {}
     sent: Millis
     devices: Annotated[list[BornDevice], Field(max_length=MAX_DEVICES)] = []
 
 
 class Presence(WireModel):
-    """Online or offline, and why. As a will, `reason` is `connection_lost`."""
+    """Online or offline, and why. As a will, `reason` is `connection_lost`.
+
+    A sign of life says, as the birth does, up to which number each of the outbox's streams keeps nothing any more.
+    """
 
     state: Literal["online", "offline"]
     session: SessionNumber
     reason: Reason = ""
     sent: Millis | None = None
+    outbox: Ulid | None = None
+    freed: Counted = {}
 
 
 CONNECTION_LOST: Final = "connection_lost"

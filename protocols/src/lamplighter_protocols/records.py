@@ -67,10 +67,21 @@ class ReportedRecord(WireModel):
     reason: Reason = ""
 
 
+OUTBOX_FULL: Final = "outbox_full"
+"""Given up for lack of room."""
+NOT_HELD: Final = "not_held"
+"""The hub asked for them, and they are not there any more: received once, or lost with the outbox."""
+
+
 class DroppedRecord(WireModel):
-    """Which records an agent had to give up for lack of room: `first` to `last` of `stream` are gone."""
+    """Which records an agent cannot send any more: `first` to `last` of `stream`, which held `count` records, are gone.
+
+    `outbox` names an earlier outbox of the agent, when the numbers are that one's. It holds as far as the records did
+    not arrive: what the hub has, or still gets, is not lost.
+    """
 
     kind: Literal["dropped"] = "dropped"
+    outbox: Ulid | None = None
     stream: Stream
     first: Sequence
     last: Sequence
@@ -95,17 +106,23 @@ Record = Annotated[
 _RECORD: Final[TypeAdapter[Record]] = TypeAdapter(Record)
 
 
+Counted = Annotated[dict[Stream, Count], Field(max_length=3)]
+"""A number for each stream; 0 where a stream is absent."""
+
+
 class Header(WireModel):
     """What a batch says of itself, beside its records.
 
-    `sent` is the agent's clock in ms. `held` says how many records each stream still keeps (this batch included).
+    `sent` is the agent's clock in ms. `held` says how many records each stream still keeps (this batch included), and
+    `freed` up to which number it keeps none: what the hub misses there is only found out by asking.
     """
 
     outbox: Ulid
     stream: Stream
     first: Sequence
     sent: Millis
-    held: Annotated[dict[Stream, Count], Field(max_length=3)] = {}
+    held: Counted = {}
+    freed: Counted = {}
 
 
 class Batch(Header):

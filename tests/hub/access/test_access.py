@@ -18,8 +18,8 @@ def code_of(link: str | None) -> str:
     return link.split("code=")[1]
 
 
-def test_the_first_link_opens_the_console_once(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_the_first_link_opens_the_console_once(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         access = made.hub.access
         unused = access.first_link("http://hub")
         link = access.first_link("http://hub")
@@ -36,8 +36,8 @@ def test_the_first_link_opens_the_console_once(tmp_path: Path) -> None:
             access.sign_in(code_of(unused), "127.0.0.1")
 
 
-def test_sessions_end_when_idle_when_old_and_on_sign_out(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_sessions_end_when_idle_when_old_and_on_sign_out(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         access = made.hub.access
 
         def sign_in() -> str:
@@ -54,8 +54,8 @@ def test_sessions_end_when_idle_when_old_and_on_sign_out(tmp_path: Path) -> None
         assert access.by_session(old) is None
 
 
-def test_guessing_a_link_is_slowed_down(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_guessing_a_link_is_slowed_down(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         for _ in range(10):
             with pytest.raises(Unauthenticated):
                 made.hub.access.sign_in("guess", "10.0.0.1")
@@ -63,8 +63,8 @@ def test_guessing_a_link_is_slowed_down(tmp_path: Path) -> None:
             made.hub.access.sign_in("guess", "10.0.0.1")
 
 
-def test_the_command_line_gets_in_through_a_private_file(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_the_command_line_gets_in_through_a_private_file(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         path = tmp_path / "cli.json"
         made.hub.access.local_access(tmp_path, "http://127.0.0.1:1")
         first = json.loads(path.read_text())
@@ -80,8 +80,8 @@ def test_the_command_line_gets_in_through_a_private_file(tmp_path: Path) -> None
         assert json.loads(path.read_text())["token"].encode() not in stored
 
 
-def test_tokens_over_http(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_tokens_over_http(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.clock.forward(1)
         token = client.post("/api/v1/tokens", json={"name": "wall", "role": "viewer", "expires_in_s": 60}).json()
         assert token["token"].startswith("lamp_")
@@ -100,8 +100,8 @@ def test_tokens_over_http(tmp_path: Path) -> None:
         assert made.hub.refusals.rows()[0].why == "wrong_token"
 
 
-def test_a_browser_session_over_http(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, serving(made.hub) as url, httpx.Client(base_url=url) as browser:
+def test_a_browser_session_over_http(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, serving(made.hub) as url, httpx.Client(base_url=url) as browser:
         wrong = browser.post("/api/v1/sessions", json={"code": "wrong"})
         assert (wrong.status_code, wrong.json()["type"]) == (401, "urn:lamplighter:problem:wrong_sign_in_link")
         answer = browser.post("/api/v1/sessions", json={"code": code_of(made.hub.access.first_link(url))})

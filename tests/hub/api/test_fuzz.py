@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hub.registry.rig import OPERATOR, Rig, calling, rig
 from lamplighter_hub.commands.service import Request
 from lamplighter_hub.errors import Problem
+from services.postgres import Postgres
 
 EXAMPLES = 1_500
 ENDLESS = {"/api/v1/stream"}
@@ -36,9 +37,13 @@ class Fuzzed(NamedTuple):
     schemas: dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
-    with rig(tmp_path_factory.mktemp("hub")) as made, calling(made.hub, made.token()) as client:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def fuzzed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
+    url = ""
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres_server")
+        url = server.url(server.create(request.getfixturevalue("postgres_template")))
+    with rig(tmp_path_factory.mktemp("hub"), url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1")
         made.hub.commands.create(Request("lamp-1", "switch", {"on": True}), OPERATOR)
         document = client.get("/api/v1/openapi.json").json()

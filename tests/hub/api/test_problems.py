@@ -25,8 +25,8 @@ def problem(answer: httpx.Response, status: int, code: str) -> Problem:
     return found
 
 
-def test_every_kind_of_error_is_a_problem(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_every_kind_of_error_is_a_problem(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         problem(client.get("/nowhere"), 404, "not_found")
         problem(client.get("/api/v1/nowhere"), 404, "not_found")
         wrong_method = client.patch("/api/v1/devices")
@@ -52,9 +52,9 @@ def test_every_kind_of_error_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_a_mistake_of_ours_is_logged_and_not_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, registry_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         monkeypatch.setattr(made.hub.devices, "find", lambda _: 1 / 0)
         with caplog.at_level(logging.ERROR, "lamplighter_hub.api"):
             answer = client.get("/api/v1/devices/lamp-1")
@@ -65,8 +65,8 @@ def test_a_mistake_of_ours_is_logged_and_not_shown(
         assert "ZeroDivisionError" in caplog.text
 
 
-def test_bodies_are_limited_whatever_they_claim(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_bodies_are_limited_whatever_they_claim(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         large = b'{"name": "' + b"x" * MAX_BODY + b'"}'
         json = {"Content-Type": "application/json"}
         problem(client.post("/api/v1/tokens", content=large, headers=json), 413, "too_large")
@@ -79,8 +79,8 @@ def test_bodies_are_limited_whatever_they_claim(tmp_path: Path) -> None:
             assert b" 413 " in raw.recv(100)
 
 
-def test_headers_protect_browsers(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_headers_protect_browsers(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         for path in ("/api/v1/devices", "/healthz", "/nowhere"):
             answer = client.get(path)
             assert {name: answer.headers[name] for name in HEADERS} == HEADERS
@@ -89,8 +89,8 @@ def test_headers_protect_browsers(tmp_path: Path) -> None:
         assert "frame-ancestors 'none'" in policy
 
 
-def test_openapi_describes_problems_examples_and_who_may(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub) as client:
+def test_openapi_describes_problems_examples_and_who_may(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub) as client:
         document = client.get("/api/v1/openapi.json").json()
         assert document["components"]["schemas"]["Problem"]["properties"]["errors"]["items"]["$ref"]
         assert "HTTPValidationError" not in document["components"]["schemas"]
@@ -104,9 +104,9 @@ def test_openapi_describes_problems_examples_and_who_may(tmp_path: Path) -> None
         assert client.get("/docs").status_code == 404
 
 
-def test_every_route_but_a_few_needs_a_token(tmp_path: Path) -> None:
+def test_every_route_but_a_few_needs_a_token(tmp_path: Path, registry_url: str) -> None:
     opened = {("post", "/api/v1/enrol"), ("post", "/api/v1/sessions"), ("get", "/healthz"), ("get", "/metrics")}
-    with rig(tmp_path) as made, calling(made.hub) as client:
+    with rig(tmp_path, registry_url) as made, calling(made.hub) as client:
         document = client.get("/api/v1/openapi.json").json()
         for path, operations in document["paths"].items():
             for method in operations:
@@ -116,8 +116,8 @@ def test_every_route_but_a_few_needs_a_token(tmp_path: Path) -> None:
                     assert answer.status_code in {401, 422}, (method, path)
 
 
-def test_a_viewer_changes_nothing(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token(Role.VIEWER)) as client:
+def test_a_viewer_changes_nothing(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token(Role.VIEWER)) as client:
         made.street("lamp-1")
         ulid = "01M80T5JNV0000000000000000"
         for method, path, body in (
@@ -138,8 +138,8 @@ def test_a_viewer_changes_nothing(tmp_path: Path) -> None:
             problem(answer, 403, "role_too_low")
 
 
-def test_status_health_and_metrics(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_status_health_and_metrics(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1", "lamp-2")
         made.hub.facts["broker"] = lambda: {"kind": "none"}
         status = client.get("/api/v1/status").json()

@@ -39,8 +39,8 @@ def away(made: Rig, session: int = 1) -> None:
     made.hub.presence.flush()
 
 
-def test_the_four_facts_of_a_command(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_the_four_facts_of_a_command(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1")
         answer = client.post(SWITCH, json={"name": "switch", "args": {"on": True}, "expires_in_s": 30})
         assert answer.status_code == 202, answer.text
@@ -61,8 +61,8 @@ def test_the_four_facts_of_a_command(tmp_path: Path) -> None:
         assert made.down.take() == []
 
 
-def test_arguments_are_checked_against_the_profile(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_arguments_are_checked_against_the_profile(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1")
         for body, fields in (
             ({"name": "switch", "args": {"on": 1, "level": 200, "hue": 3}}, {"args.on", "args.level", "args.hue"}),
@@ -80,8 +80,8 @@ def test_arguments_are_checked_against_the_profile(tmp_path: Path) -> None:
         assert made.down.sent == []
 
 
-def test_who_may_command(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_who_may_command(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         with pytest.raises(Forbidden):
             made.hub.commands.create(switch(), VIEWER)
@@ -92,8 +92,8 @@ def test_who_may_command(tmp_path: Path) -> None:
         assert (sent.hazard, sent.purpose, sent.issuer) == ("dangerous", "fire", "token operator")
 
 
-def test_the_same_key_is_the_same_command(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_the_same_key_is_the_same_command(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1")
         body = {"name": "switch", "args": {"on": True}}
         key = {"Idempotency-Key": "tap-1"}
@@ -106,8 +106,8 @@ def test_the_same_key_is_the_same_command(tmp_path: Path) -> None:
         assert len(made.down.take()) == 2
 
 
-def test_a_double_tap_from_many_threads_sends_once(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_double_tap_from_many_threads_sends_once(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         ids = []
         barrier = threading.Barrier(8)
@@ -125,8 +125,8 @@ def test_a_double_tap_from_many_threads_sends_once(tmp_path: Path) -> None:
         assert len(made.down.take()) == 1
 
 
-def test_a_command_for_an_absent_device_expires_and_the_agent_is_told_once(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_command_for_an_absent_device_expires_and_the_agent_is_told_once(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         away(made)
         command = made.hub.commands.create(switch(expires_in_s=5), OPERATOR)
@@ -152,8 +152,8 @@ def test_a_command_for_an_absent_device_expires_and_the_agent_is_told_once(tmp_p
         assert made.hub.commands.counts["illegal_transition"] == 1
 
 
-def test_a_command_that_was_sent_is_repeated_also_after_its_expiry(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_command_that_was_sent_is_repeated_also_after_its_expiry(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         command = made.hub.commands.create(switch(expires_in_s=5), OPERATOR)
         seen = []
@@ -168,8 +168,8 @@ def test_a_command_that_was_sent_is_repeated_also_after_its_expiry(tmp_path: Pat
         assert made.hub.commands.find(command.id).state == "expired"
 
 
-def test_a_restarted_hub_goes_on_and_a_birth_sends_at_once(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_restarted_hub_goes_on_and_a_birth_sends_at_once(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         away(made)
         queued = made.hub.commands.create(switch(expires_in_s=300), OPERATOR)
@@ -188,8 +188,8 @@ def test_a_restarted_hub_goes_on_and_a_birth_sends_at_once(tmp_path: Path) -> No
         assert made.down.names() == [f"command {queued.id}"], "unless it was given up for lack of room"
 
 
-def test_cancel(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_cancel(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1")
         away(made)
         unsent = made.hub.commands.create(switch(), OPERATOR)
@@ -214,8 +214,8 @@ def test_cancel(tmp_path: Path) -> None:
         assert client.post("/api/v1/commands/01M80T5JNV0000000000000000/cancel").status_code == 404
 
 
-def test_results_that_cannot_be_are_counted(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_results_that_cannot_be_are_counted(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1", "lamp-2")
         made.hub.enrolment.provision(["agent-2"], "test")
         command = made.hub.commands.create(switch(), OPERATOR)
@@ -226,8 +226,8 @@ def test_results_that_cannot_be_are_counted(tmp_path: Path) -> None:
         assert made.hub.commands.find(command.id).state == "sent"
 
 
-def test_open_commands_are_bounded(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_open_commands_are_bounded(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         for _ in range(100):
             made.hub.commands.create(switch(), OPERATOR)
@@ -235,8 +235,8 @@ def test_open_commands_are_bounded(tmp_path: Path) -> None:
             made.hub.commands.create(switch(), OPERATOR)
 
 
-def test_waiting_for_the_end_of_a_command(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_waiting_for_the_end_of_a_command(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1")
         command = made.hub.commands.create(switch(), OPERATOR)
         begun = time.monotonic()
@@ -254,8 +254,8 @@ def test_waiting_for_the_end_of_a_command(tmp_path: Path) -> None:
         assert time.monotonic() - begun < 20
 
 
-def test_lists_are_paged_newest_first(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_lists_are_paged_newest_first(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1", "lamp-2")
         ids = []
         for number in range(7):

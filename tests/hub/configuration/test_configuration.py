@@ -44,8 +44,8 @@ def away(made: Rig, session: int = 1) -> None:
     made.hub.presence.told("agent-1", Presence(state="offline", session=session), made.clock.forward(1))
 
 
-def test_what_is_wrong_is_refused_field_by_field_and_nothing_is_sent(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_what_is_wrong_is_refused_field_by_field_and_nothing_is_sent(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1")
         bad = {"interval_s": 0.1, "label": 5, "dimmed": "yes", "colour": "red", "tint": None}
         answer = client.put("/api/v1/devices/lamp-1/configuration", json={"document": bad})
@@ -57,8 +57,8 @@ def test_what_is_wrong_is_refused_field_by_field_and_nothing_is_sent(tmp_path: P
         assert client.get("/api/v1/devices/lamp-1/configuration").json()["desired"]["version"] == 0
 
 
-def test_valid_is_sent_signed_repeated_until_reported_and_shown(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_valid_is_sent_signed_repeated_until_reported_and_shown(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1")
         answer = client.put("/api/v1/devices/lamp-1/configuration", json={"document": {"interval_s": 5}})
         assert answer.status_code == 200, answer.text
@@ -84,8 +84,8 @@ def test_valid_is_sent_signed_repeated_until_reported_and_shown(tmp_path: Path) 
         assert history[1]["who"] == "token test administrator"
 
 
-def test_five_changes_while_offline_become_the_last_one_only(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_five_changes_while_offline_become_the_last_one_only(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         away(made)
         for interval in range(1, 6):
@@ -101,8 +101,8 @@ def test_five_changes_while_offline_become_the_last_one_only(tmp_path: Path) -> 
         assert sent(made) == [], "the birth shows that it runs"
 
 
-def test_a_refused_document_is_not_repeated_but_may_be_set_again(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_refused_document_is_not_repeated_but_may_be_set_again(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         made.hub.configuration.put("lamp-1", {"interval_s": 5}, "test")
         wanted = DEFAULTS | {"interval_s": 5}
@@ -127,8 +127,8 @@ def test_a_refused_document_is_not_repeated_but_may_be_set_again(tmp_path: Path)
         assert sent(made) == [], "nothing new"
 
 
-def test_a_document_that_was_rolled_back_shows_the_difference(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_document_that_was_rolled_back_shows_the_difference(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         made.hub.configuration.put("lamp-1", {"label": "x"}, "test")
         wanted = DEFAULTS | {"label": "x"}
@@ -141,8 +141,8 @@ def test_a_document_that_was_rolled_back_shows_the_difference(tmp_path: Path) ->
         assert view.difference() == [("label", "x", None)]
 
 
-def test_null_takes_a_field_back(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_null_takes_a_field_back(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         made.hub.configuration.put("lamp-1", {"interval_s": 5, "label": "x"}, "test")
         view = made.hub.configuration.put("lamp-1", {"interval_s": None, "label": "x"}, "test")
@@ -152,8 +152,8 @@ def test_null_takes_a_field_back(tmp_path: Path) -> None:
             made.hub.configuration.put("lamp-1", {f"f{number}": 1 for number in range(200)}, "test")
 
 
-def test_a_hub_with_an_old_registry_overtakes_its_devices(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_hub_with_an_old_registry_overtakes_its_devices(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         made.hub.configuration.put("lamp-1", {"interval_s": 5}, "test")
         made.down.sent.clear()
@@ -161,8 +161,8 @@ def test_a_hub_with_an_old_registry_overtakes_its_devices(tmp_path: Path) -> Non
         assert sent(made) == [(10, DEFAULTS | {"interval_s": 5})]
 
 
-def test_a_report_of_a_foreign_agent_is_not_taken(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_report_of_a_foreign_agent_is_not_taken(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         made.hub.enrolment.provision(["agent-2"], "test")
         made.hub.configuration.put("lamp-1", {"interval_s": 5}, "test")
@@ -170,8 +170,8 @@ def test_a_report_of_a_foreign_agent_is_not_taken(tmp_path: Path) -> None:
         assert made.hub.configuration.view("lamp-1").reported is None
 
 
-def test_history_is_bounded(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_history_is_bounded(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1")
         for number in range(230):
             made.hub.configuration.put("lamp-1", {"interval_s": 1 + number}, "test")

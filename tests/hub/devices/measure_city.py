@@ -1,7 +1,8 @@
-"""How the registry carries a city: PYTHONPATH=tests python -m hub.devices.measure_city"""
+"""How the registry carries a city: PYTHONPATH=tests python -m hub.devices.measure_city [sqlite|postgresql]"""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from hub.registry.rig import Rig, birth, rig
 from lamplighter_hub.devices.service import Filter
 from lamplighter_protocols.presence import Birth, Presence
+from services.postgres import postgres
 
 AGENTS = 15_700
 GROUP = 2_000
@@ -41,9 +43,19 @@ def say_births(made: Rig, agents: list[str], session: int, what: str) -> None:
             made.hub.devices.born(said[group])
 
 
-def main() -> None:
+@contextmanager
+def registry(kind: str) -> Iterator[str]:
+    """Give the URL of an empty registry."""
+    if kind == "sqlite":
+        yield ""
+        return
+    with postgres() as server:
+        yield server.url(server.create())
+
+
+def main(kind: str) -> None:
     agents = [f"agent-{number:05d}" for number in range(AGENTS)]
-    with tempfile.TemporaryDirectory() as folder, rig(Path(folder)) as made:
+    with registry(kind) as url, tempfile.TemporaryDirectory() as folder, rig(Path(folder), url) as made:
         with measured("provision 15,700 agents"):
             for group in groups(1_000):
                 made.hub.enrolment.provision(agents[group], "bench")
@@ -67,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2] or ["sqlite"])

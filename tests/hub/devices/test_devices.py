@@ -8,8 +8,8 @@ from lamplighter_protocols.presence import Presence
 from lamplighter_protocols.profile import Profile
 
 
-def test_a_birth_registers_devices_and_says_whose_they_are(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_birth_registers_devices_and_says_whose_they_are(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.hub.enrolment.provision(["a", "b"], "test")
         made.birth("a", ["lamp-1", "lamp-2"])
         owner = made.hub.devices.owner_profile
@@ -28,8 +28,8 @@ def test_a_birth_registers_devices_and_says_whose_they_are(tmp_path: Path) -> No
         assert made.hub.devices.owner_profile("a", "odd") == "unknown_profile"
 
 
-def test_two_agents_that_claim_one_device_in_one_group_do_not_both_get_it(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_two_agents_that_claim_one_device_in_one_group_do_not_both_get_it(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.hub.enrolment.provision(["a", "b"], "test")
         made.hub.devices.born([("a", birth(["x"]), 1), ("b", birth(["x"]), 1), ("a", birth(["x", "y"], session=2), 2)])
         assert made.hub.devices.find("x").agent == "a"
@@ -37,8 +37,8 @@ def test_two_agents_that_claim_one_device_in_one_group_do_not_both_get_it(tmp_pa
         assert made.hub.refusals.totals() == {"foreign_device": 1}
 
 
-def test_a_device_that_leaves_a_birth_stays_known_but_is_not_carried(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_device_that_leaves_a_birth_stays_known_but_is_not_carried(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1", "lamp-2")
         made.birth("agent-1", ["lamp-2"], session=2)
         gone = made.hub.devices.find("lamp-1")
@@ -52,8 +52,8 @@ def test_a_device_that_leaves_a_birth_stays_known_but_is_not_carried(tmp_path: P
         assert made.hub.devices.find("lamp-1").first_seen == gone.first_seen
 
 
-def test_a_device_may_move_once_its_agent_is_revoked(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_device_may_move_once_its_agent_is_revoked(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         made.hub.enrolment.provision(["agent-2"], "test")
         made.hub.enrolment.revoke("agent-1")
@@ -64,8 +64,8 @@ def test_a_device_may_move_once_its_agent_is_revoked(tmp_path: Path) -> None:
         assert made.hub.devices.find("lamp-1").agent == "agent-2"
 
 
-def test_an_agent_cannot_fill_the_registry(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_an_agent_cannot_fill_the_registry(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street()
         for session in range(2, 9):
             made.birth("agent-1", [f"d{session}-{number}" for number in range(999)], session=session)
@@ -77,15 +77,15 @@ def test_an_agent_cannot_fill_the_registry(tmp_path: Path) -> None:
         assert made.hub.refusals.totals()["too_many_devices"] == 1
 
 
-def test_an_agent_that_is_not_enrolled_registers_nothing(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_an_agent_that_is_not_enrolled_registers_nothing(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.birth("stranger", ["lamp-1"])
         assert made.hub.devices.count() == 0
         assert made.hub.refusals.rows()[0].why == "not_enrolled"
 
 
-def test_a_city_of_devices_is_listed_quickly(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_city_of_devices_is_listed_quickly(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         agents = [f"agent-{number:05d}" for number in range(2_000)]
         for start in range(0, len(agents), 1000):
             made.hub.enrolment.provision(agents[start : start + 1000], "test")
@@ -97,8 +97,8 @@ def test_a_city_of_devices_is_listed_quickly(tmp_path: Path) -> None:
         assert made.hub.devices.counts_of(Filter(q="-49")) == {"online": 1999, "offline": 1, "unknown": 0}
 
 
-def test_devices_over_http(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_devices_over_http(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street(*[f"lamp-{number:02d}" for number in range(25)])
         found, cursor, pages = [], "", 0
         while cursor is not None:

@@ -18,8 +18,8 @@ def code(made: Rig, agent: str | None = None, uses: int = 1) -> str:
     return made.hub.enrolment.new_code("test", agent=agent, uses=uses)[1]
 
 
-def test_a_code_works_once_however_it_is_typed(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_code_works_once_however_it_is_typed(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         shown = code(made)
         typed = f"  {shown.lower().replace('-', ' ')} "
         identity = made.hub.enrolment.enrol(typed, "kiosk-3", "127.0.0.1")
@@ -55,8 +55,8 @@ def test_new_codes_are_well_formed_and_all_different() -> None:
     assert len(set(made)) == 1000
 
 
-def test_codes_expire_are_bound_and_are_stored_as_hashes_only(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_codes_expire_are_bound_and_are_stored_as_hashes_only(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         old, bound = code(made), code(made, "kiosk-3")
         with pytest.raises(Conflict, match="kiosk-3"):
             made.hub.enrolment.enrol(bound, "kiosk-4", "")
@@ -69,8 +69,8 @@ def test_codes_expire_are_bound_and_are_stored_as_hashes_only(tmp_path: Path) ->
         assert old.encode() not in stored
 
 
-def test_an_existing_id_needs_a_code_of_its_own_and_gets_a_new_secret(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_an_existing_id_needs_a_code_of_its_own_and_gets_a_new_secret(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         first = made.hub.enrolment.enrol(code(made), "kiosk-3", "")
         many = code(made, uses=2)
         with pytest.raises(Conflict, match="bound"):
@@ -82,8 +82,8 @@ def test_an_existing_id_needs_a_code_of_its_own_and_gets_a_new_secret(tmp_path: 
         assert made.broker.kicked[-1] == "kiosk-3"
 
 
-def test_who_may_connect(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_who_may_connect(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         (identity,) = made.hub.enrolment.provision(["kiosk-3"], "test")
         check = made.hub.enrolment.authenticate
         assert check("kiosk-3", identity.password, "kiosk-3") is None
@@ -101,8 +101,8 @@ def test_who_may_connect(tmp_path: Path) -> None:
         assert made.hub.enrolment.authenticate("kiosk-3", identity.password, "kiosk-3") == "revoked"
 
 
-def test_a_storm_of_connects_is_answered_from_memory(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_storm_of_connects_is_answered_from_memory(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         given_out = made.hub.enrolment.provision([f"a-{number}" for number in range(1000)], "test")
         begun = time.monotonic()
         for _ in range(15):
@@ -111,8 +111,8 @@ def test_a_storm_of_connects_is_answered_from_memory(tmp_path: Path) -> None:
         assert time.monotonic() - begun < 5
 
 
-def test_bulk_provisioning_is_all_or_none(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_bulk_provisioning_is_all_or_none(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.hub.enrolment.provision(["a", "b"], "test")
         with pytest.raises(Invalid) as caught:
             made.hub.enrolment.provision(["c", "b", "d", "d"], "test")
@@ -120,8 +120,8 @@ def test_bulk_provisioning_is_all_or_none(tmp_path: Path) -> None:
         assert not made.hub.enrolment.knows("c")
 
 
-def test_guessing_is_slowed_down_without_harming_others(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_guessing_is_slowed_down_without_harming_others(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         good = code(made)
         for _ in range(10):
             with pytest.raises(Invalid):
@@ -137,8 +137,8 @@ def test_guessing_is_slowed_down_without_harming_others(tmp_path: Path) -> None:
         assert (refusal.who, refusal.why, refusal.count) == ("10.0.0.1", "wrong_enrolment_code", 11)
 
 
-def test_refusals_are_counted_bounded_and_survive(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_refusals_are_counted_bounded_and_survive(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         for number in range(MAX_ENTRIES + 50):
             made.clock.forward(0.001)
             made.hub.refusals.record(f"stranger-{number}", "unknown_agent")
@@ -155,8 +155,8 @@ def test_refusals_are_counted_bounded_and_survive(tmp_path: Path) -> None:
         assert rows[1].who == f"stranger-{MAX_ENTRIES + 49}"
 
 
-def test_enrolment_over_http(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_enrolment_over_http(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         answer = client.post("/api/v1/enrolment-codes", json={"agent": "kiosk-3", "note": "hall"})
         assert answer.status_code == 201, answer.text
         made_code = answer.json()
@@ -176,8 +176,8 @@ def test_enrolment_over_http(tmp_path: Path) -> None:
         assert client.get("/api/v1/agents").status_code == 401
 
 
-def test_agents_over_http(tmp_path: Path) -> None:
-    with rig(tmp_path) as made, calling(made.hub, made.token()) as client:
+def test_agents_over_http(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         ids = [f"a-{number:04d}" for number in range(1000)]
         answer = client.post("/api/v1/agents", json={"agents": [{"id": agent} for agent in ids]})
         assert answer.status_code == 201

@@ -16,6 +16,7 @@ from lamplighter_hub.ingest.announce import announcer
 from lamplighter_hub.ingest.directory import ServicesDirectory, birth_asker
 from lamplighter_hub.ingest.foreign import known_in
 from lamplighter_hub.ingest.pipeline import Pipeline
+from lamplighter_hub.ingest.throttle import Throttle
 from lamplighter_hub.series.store import Commit, Quarantined, SeriesError, TimeSeries
 from lamplighter_hub.uplink.session import Message
 from lamplighter_protocols.envelope import decode, encode
@@ -32,6 +33,7 @@ class Source:
         self.waiting: list[Message] = []
         self.acknowledged: list[Message] = []
         self.down: list[tuple[str, bytes]] = []
+        self.fill = 0.0
 
     def take(self, limit: int, timeout_s: float) -> list[Message]:  # noqa: ARG002
         taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
@@ -63,6 +65,7 @@ class Hub:
             known_in(self.hub.series),
             made.clock,
             announcer(self.hub.live),
+            Throttle(made.clock, lambda: self.source.fill).worded,
         )
 
     def take(self, *messages: Message) -> None:
@@ -83,9 +86,9 @@ def ingesting(folder: Path) -> Iterator[Hub]:
         yield Hub(made)
 
 
-def message(channel: Channel, body: Any, *, agent: str = AGENT, device: str = "", dup: bool = False) -> Message:
+def message(channel: Channel, body: Any, *, agent: str = AGENT, device: str = "", qos: int = 0) -> Message:
     payload = body if isinstance(body, bytes) else encode(body)
-    return Message(build(agent, channel, device), payload, 0, retain=False, mid=1, arrived_ms=START, dup=dup)
+    return Message(build(agent, channel, device), payload, qos, retain=False, mid=1, arrived_ms=START)
 
 
 def batch(first: int, *records: Any, agent: str = AGENT, stream: str = "live") -> Message:
@@ -188,13 +191,70 @@ def test_dropped_records_close_the_gap_that_they_declare(tmp_path: Path) -> None
         assert (rows["live"].through, rows["live"].dropped, rows["live"].missing) == (4, 3, [])
 
 
-def test_senml_that_is_redelivered_is_stored_once(tmp_path: Path) -> None:
+def test_a_full_queue_makes_receipts_ask_for_patience(tmp_path: Path) -> None:
     with ingesting(tmp_path) as hub:
-        pack = [{"n": "power", "u": "W", "v": 12.5, "t": START / 1000}]
-        hub.take(message(Channel.SENML, pack, device=DEVICE))
-        hub.take(message(Channel.SENML, pack, device=DEVICE, dup=True))
+        hub.source.fill = 0.9
+        hub.take(batch(1, reading(40)))
+        hub.source.fill = 0.0
+        hub.take(batch(2, reading(41, START + 1)))
 
-        assert hub.powers() == [12.5]
+        first, second = hub.source.receipts()
+        assert first["through"] == {"live": 1}
+        assert first["retry_after_ms"] > 5_000
+        assert "queue" in first["reason"]
+        assert (second["retry_after_ms"], second["reason"]) == (0, "")
+
+
+def test_a_birth_tells_what_a_restored_hub_lost(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        birth = {"session": 9, "boot": OUTBOX, "heard_within_s": 30, "sent": START, "outbox": OUTBOX}
+        hub.take(message(Channel.BIRTH, birth | {"freed": {"live": 7}}))
+        (row,) = hub.hub.ledger.row(AGENT)
+        assert (row.stream, row.missing) == ("live", [(1, 7)])
+
+        said = {
+            "kind": "dropped",
+            "stream": "live",
+            "first": 1,
+            "last": 7,
+            "count": 7,
+            "reason": "not_held",
+            "t": START,
+        }
+        hub.take(batch(1, said, stream="alarm"))
+        rows = {row.stream: row for row in hub.hub.ledger.row(AGENT)}
+        assert (rows["live"].through, rows["live"].dropped, rows["live"].holes) == (7, 7, [])
+
+
+def pack(*values: float, at: int = START, qos: int = 1) -> Message:
+    body = [{"n": "power", "u": "W", "v": value, "t": at / 1000} for value in values]
+    return message(Channel.SENML, body, device=DEVICE, qos=qos)
+
+
+def test_senml_at_qos_1_that_comes_again_is_stored_once_whoever_repeats_it(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(pack(12.5), pack(12.5))
+        hub.take(pack(13.5, at=START + 1))
+        hub.take(pack(12.5), pack(13.5, at=START + 1), pack(14.5, at=START - 1))
+
+        assert hub.powers() == [14.5, 12.5, 13.5]
+
+
+def test_a_value_whose_quality_was_judged_is_recognised_when_it_comes_again(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(pack(-1e9))
+        hub.take(pack(-1e9))
+
+        assert hub.powers() == [-1e9]
+
+
+def test_equal_readings_within_a_pack_or_at_qos_0_are_what_the_device_says(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(pack(12.5, 12.5))
+        hub.take(pack(12.5, at=START + 1, qos=0))
+        hub.take(pack(12.5, at=START + 1, qos=0))
+
+        assert hub.powers() == [12.5] * 4
 
 
 def test_records_that_overtake_their_birth_wait_for_it(tmp_path: Path) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter_hub.ledger.ledger import MAX_RANGES, Key, Ledger
+from lamplighter_hub.ledger.account import Key
+from lamplighter_hub.ledger.ledger import MAX_RANGES, Ledger
 from lamplighter_hub.series.store import Mark
-from lamplighter_protocols.records import Header, Stream
+from lamplighter_protocols.records import DroppedRecord, Header, Stream
 
 OUTBOX = "01M80T5JNV0000000000000000"
 NOW = 1_795_476_673_001
 
 
-def header(first: int, stream: Stream = Stream.LIVE, held: dict[Stream, int] | None = None) -> Header:
-    return Header(outbox=OUTBOX, stream=stream, first=first, sent=NOW, held=held or {})
+def header(first: int, stream: Stream = Stream.LIVE) -> Header:
+    return Header(outbox=OUTBOX, stream=stream, first=first, sent=NOW)
 
 
 def mark(first: int, last: int, **numbers: int) -> Mark:
@@ -62,7 +64,7 @@ def test_a_stream_in_too_many_pieces_is_not_taken_until_its_gaps_are_filled() ->
 def test_what_the_agent_still_holds_is_its_own_word() -> None:
     ledger = Ledger()
     draft = ledger.draft()
-    draft.hold("air-1", header(1, held={Stream.BACKLOG: 7}))
+    draft.heed("air-1", OUTBOX, {Stream.BACKLOG: 7}, {})
     ledger.take(draft)
 
     assert ledger.row("air-1")[0].held == 7
@@ -82,6 +84,7 @@ def test_every_record_is_taken_once_whatever_comes_again(sent: list[tuple[int, i
         draft = ledger.draft()
         fresh = draft.fresh("air-1", header(first), count)
         assert fresh is not None
+        draft.receive("air-1", header(first), count)
         new = [first + index for index, is_new in enumerate(fresh) if is_new]
         stored += new
         for number in new:
@@ -101,3 +104,121 @@ def test_every_record_is_taken_once_whatever_comes_again(sent: list[tuple[int, i
             Ledger(marks).snapshot(Key("air-1", OUTBOX, "live")).seen.ranges()
             == ledger.snapshot(Key("air-1", OUTBOX, "live")).seen.ranges()
         )
+
+
+def dropped(first: int, last: int, outbox: str | None = None) -> DroppedRecord:
+    return DroppedRecord(stream=Stream.LIVE, outbox=outbox, first=first, last=last, count=last - first + 1, t=NOW)
+
+
+def booked(ledger: Ledger, *steps: Mark | DroppedRecord, now: int = NOW) -> list[Mark]:
+    """Take marks and declarations as one commit each; return the marks as the store would keep them."""
+    kept = []
+    for step in steps:
+        draft = ledger.draft(now)
+        if isinstance(step, Mark):
+            draft.receive("air-1", header(step.first), step.stored + step.duplicate + step.quarantined)
+            draft.book(step)
+        else:
+            draft.declare("air-1", OUTBOX, step)
+        kept += draft.marks
+        ledger.take(draft)
+    return kept
+
+
+def test_a_declaration_counts_only_what_did_not_arrive() -> None:
+    ledger = Ledger()
+    kept = booked(ledger, mark(1, 4), mark(8, 9), dropped(3, 10))
+
+    row = ledger.row("air-1")[0]
+    assert (row.through, row.stored, row.dropped, row.missing) == (10, 6, 4, [])
+    assert [(item.first, item.last, item.dropped) for item in kept[2:]] == [(5, 7, 3), (10, 10, 1)]
+    assert Ledger(kept).row("air-1") == ledger.row("air-1")
+
+
+def test_what_was_declared_dropped_and_comes_after_all_is_taken() -> None:
+    ledger = Ledger()
+    kept = booked(ledger, mark(1, 1), dropped(2, 5))
+    draft = ledger.draft(NOW)
+    assert draft.fresh("air-1", header(1), 4) == [False, True, True, True]
+    kept += booked(ledger, mark(3, 4))
+
+    for books in (ledger, Ledger(kept), Ledger(reversed(kept))):
+        row = books.row("air-1")[0]
+        assert (row.through, row.stored, row.dropped) == (5, 3, 2)
+        assert books.draft().fresh("air-1", header(2), 3) == [True, False, False]
+
+
+def test_an_earlier_outbox_can_be_declared_lost() -> None:
+    earlier = "01M7Z00000000000000000000A"
+    ledger = Ledger()
+    booked(ledger, mark(1, 3)._replace(outbox=earlier), mark(7, 8)._replace(outbox=earlier), dropped(4, 6, earlier))
+
+    rows = {row.outbox: row for row in ledger.row("air-1")}
+    assert (rows[earlier].through, rows[earlier].dropped, rows[earlier].missing) == (8, 3, [])
+
+
+def test_what_the_agent_no_longer_keeps_and_the_hub_does_not_have_is_missing() -> None:
+    """A hub whose store is older than what its agents were told."""
+    ledger = Ledger([mark(1, 100)])
+    draft = ledger.draft(NOW)
+    draft.heed("air-1", OUTBOX, {Stream.LIVE: 2}, {Stream.LIVE: 150, Stream.ALARM: 4})
+    ledger.take(draft)
+
+    rows = {row.stream: row for row in ledger.row("air-1")}
+    assert rows["live"].missing == [(101, 150)]
+    assert rows["alarm"].missing == [(1, 4)]
+    assert ledger.receipt("air-1", OUTBOX, NOW).through == {Stream.LIVE: 100, Stream.ALARM: 0}
+    draft = ledger.draft(NOW)
+    draft.heed("air-1", OUTBOX, {}, {Stream.LIVE: 20})
+    ledger.take(draft)
+    assert ledger.row("air-1")[1].highest == 150, "an old word takes nothing back"
+
+
+def test_each_hole_has_its_own_age() -> None:
+    ledger = Ledger()
+    booked(ledger, mark(1, 2), mark(6, 7), now=1_000)
+    booked(ledger, mark(9, 9), now=2_000)
+    booked(ledger, mark(4, 4), now=3_000)
+    booked(ledger, mark(20, 20), now=4_000)
+
+    assert ledger.row("air-1")[0].holes == [(3, 3, 1_000), (5, 5, 1_000), (8, 8, 2_000), (10, 19, 4_000)]
+    booked(ledger, mark(3, 19))
+    assert ledger.holes() == {}
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9), st.booleans()), max_size=30))
+def test_holes_are_what_is_missing_and_never_grow_younger(steps: list[tuple[int, int, bool]]) -> None:
+    ledger = Ledger()
+    since: dict[int, int] = {}
+    for now, (first, more, lost) in enumerate(steps, start=1):
+        booked(ledger, dropped(first, first + more) if lost else mark(first, first + more), now=now)
+        row = ledger.row("air-1")[0]
+        assert [n for a, b in row.missing for n in range(a, b + 1)] == [
+            n for hole in row.holes for n in range(hole.first, hole.last + 1)
+        ]
+        ages = {n: hole.since for hole in row.holes for n in range(hole.first, hole.last + 1)}
+        assert all(since.get(number, now) == age for number, age in ages.items())
+        since = ages
+
+
+def test_books_that_do_not_add_up_are_said_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    ledger = Ledger()
+    for number in range(1, 4):
+        draft = ledger.draft(NOW)
+        draft.receive("air-1", header(number), 2)
+        draft.book(mark(number, number))
+        ledger.take(draft)
+
+    assert ledger.violations == 3
+    assert len(caplog.records) == 1
+    assert "2 received, 1 booked" in caplog.text
+    assert ledger.totals()["violations"] == 3
+
+
+def test_totals_say_how_many_of_a_million_are_lost() -> None:
+    ledger = Ledger()
+    booked(ledger, mark(1, 900), dropped(901, 950), mark(1_000, 1_049))
+
+    totals = ledger.totals()
+    assert (totals["stored"], totals["dropped"], totals["missing"], totals["holes"]) == (950, 50, 49, 1)
+    assert totals["samples_lost_per_million"] == round(1e6 * 99 / 1_049, 3)

@@ -25,8 +25,8 @@ def state(made: Rig, agent: str = "agent-1") -> tuple[str, str]:
     return found.state, found.reason
 
 
-def test_a_will_ends_its_session_and_an_older_one_is_ignored(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_will_ends_its_session_and_an_older_one_is_ignored(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         made.birth("agent-1", ["lamp-1"], session=5)
         made.hub.presence.told("agent-1", will(4), made.clock())
@@ -37,8 +37,10 @@ def test_a_will_ends_its_session_and_an_older_one_is_ignored(tmp_path: Path) -> 
         assert made.hub.presence.standing("agent-1").since == made.clock()
 
 
-def test_a_birth_that_arrives_after_its_own_will_registers_devices_but_nobody_is_there(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_birth_that_arrives_after_its_own_will_registers_devices_but_nobody_is_there(
+    tmp_path: Path, registry_url: str
+) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.hub.enrolment.provision(["agent-1"], "test")
         made.hub.presence.told("agent-1", will(3), made.clock())
         made.birth("agent-1", ["lamp-1"], session=3)
@@ -46,8 +48,8 @@ def test_a_birth_that_arrives_after_its_own_will_registers_devices_but_nobody_is
         assert made.hub.devices.find("lamp-1").agent == "agent-1"
 
 
-def test_silence_counts_by_the_agents_own_promise(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_silence_counts_by_the_agents_own_promise(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street()
         for second in range(46):
             made.hub.presence.sweep(made.clock.forward(1))
@@ -58,8 +60,10 @@ def test_silence_counts_by_the_agents_own_promise(tmp_path: Path) -> None:
         assert state(made) == ("online", "heard")
 
 
-def test_records_on_their_way_do_not_revive_a_lost_connection_but_later_ones_do(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_records_on_their_way_do_not_revive_a_lost_connection_but_later_ones_do(
+    tmp_path: Path, registry_url: str
+) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street()
         made.hub.presence.told("agent-1", will(1), made.clock())
         made.hub.presence.heard({"agent-1": made.clock.forward(1)})
@@ -77,8 +81,8 @@ def test_records_on_their_way_do_not_revive_a_lost_connection_but_later_ones_do(
         assert made.hub.presence.unknown(["agent-1"]) == set()
 
 
-def test_a_restarted_hub_calls_nobody_offline_who_is_there(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_restarted_hub_calls_nobody_offline_who_is_there(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         made.clock.forward(3600)
         presence = made.crash().presence
@@ -92,8 +96,8 @@ def test_a_restarted_hub_calls_nobody_offline_who_is_there(tmp_path: Path) -> No
         assert state(made) == ("offline", "silent"), "but promises count from the start"
 
 
-def test_a_deaf_or_suspended_hub_calls_nobody_offline(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_deaf_or_suspended_hub_calls_nobody_offline(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street()
         for _ in range(120):
             made.hub.presence.sweep(made.clock.forward(1), listening=False)
@@ -105,8 +109,8 @@ def test_a_deaf_or_suspended_hub_calls_nobody_offline(tmp_path: Path) -> None:
         assert state(made)[0] == "online"
 
 
-def test_what_was_told_survives_a_crash_once_it_is_flushed(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_what_was_told_survives_a_crash_once_it_is_flushed(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street()
         made.hub.presence.told("agent-1", will(1, "stopped"), made.clock.forward(1))
         made.hub.presence.flush()
@@ -118,8 +122,8 @@ def test_what_was_told_survives_a_crash_once_it_is_flushed(tmp_path: Path) -> No
         assert state(made)[0] == "online"
 
 
-def test_a_failed_write_is_made_up_for(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_failed_write_is_made_up_for(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street()
         made.hub.presence.told("agent-1", will(1), made.clock.forward(1))
 
@@ -135,8 +139,8 @@ def test_a_failed_write_is_made_up_for(tmp_path: Path) -> None:
         assert state(made) == ("offline", "connection_lost")
 
 
-def test_a_revoked_agent_stays_offline(tmp_path: Path) -> None:
-    with rig(tmp_path) as made:
+def test_a_revoked_agent_stays_offline(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")
         made.hub.enrolment.revoke("agent-1")
         made.hub.presence.heard({"agent-1": made.clock.forward(60)})
@@ -147,9 +151,9 @@ def test_a_revoked_agent_stays_offline(tmp_path: Path) -> None:
         assert state(made) == ("offline", "revoked")
 
 
-def test_fifteen_thousand_wills_at_once(tmp_path: Path) -> None:
+def test_fifteen_thousand_wills_at_once(tmp_path: Path, registry_url: str) -> None:
     agents = [f"agent-{number}" for number in range(15_000)]
-    with rig(tmp_path) as made:
+    with rig(tmp_path, registry_url) as made:
         for start in range(0, len(agents), 1000):
             made.hub.enrolment.provision(agents[start : start + 1000], "test")
         made.hub.devices.born([(agent, birth([f"d-{agent}"]), made.clock()) for agent in agents])

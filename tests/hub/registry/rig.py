@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from lamplighter_hub.access.roles import Principal, Role
 from lamplighter_hub.access.service import AccessService
 from lamplighter_hub.api import create_app
+from lamplighter_hub.backup.service import BackupService
 from lamplighter_hub.commands.service import CommandService
 from lamplighter_hub.configuration.service import ConfigurationService
 from lamplighter_hub.devices.service import DeviceService
@@ -163,8 +164,9 @@ class BrokerSide:
 class Rig:
     """One hub without broker, uplink and ingest: tests play those."""
 
-    def __init__(self, data: Path, clock: Clock | None = None) -> None:
+    def __init__(self, data: Path, clock: Clock | None = None, registry_url: str = "") -> None:
         self.data = data
+        self.registry_url = registry_url or sqlite_url(data)
         self.clock = clock or Clock()
         self.down = Down()
         self.broker = BrokerSide()
@@ -173,8 +175,8 @@ class Rig:
 
     def _start(self) -> Services:
         clock, down = self.clock, self.down
-        registry = Database(sqlite_url(self.data))
-        registry.create()
+        registry = Database(self.registry_url)
+        registry.upgrade()
         keys = HubKeys(self.data)
         keys.load()
         down.keys = keys
@@ -202,6 +204,7 @@ class Rig:
             refusals=refusals,
             metrics=CollectorRegistry(),
             mqtt_url=lambda host: f"mqtt://{host}:1883",
+            backups=BackupService(self.data, clock, registry, series, keys, open_duckdb),
         )
         hub.metrics.register(ControlCollector(hub))
         enrolment.watch(presence)
@@ -219,6 +222,7 @@ class Rig:
 
     def close(self) -> None:
         self.hub.series.close()
+        self.hub.backups.close()
         self.hub.registry.close()
 
     def birth(
@@ -252,8 +256,9 @@ def birth(
 
 
 @contextmanager
-def rig(data: Path) -> Iterator[Rig]:
-    made = Rig(data)
+def rig(data: Path, registry_url: str = "") -> Iterator[Rig]:
+    """Make a rig on SQLite in its folder, or on the registry that is given."""
+    made = Rig(data, registry_url=registry_url)
     try:
         yield made
     finally:

@@ -63,21 +63,26 @@ def test_events_of_one_time_keep_their_order_and_duplicates(store: TimeSeries) -
 
 
 runs = st.lists(
-    st.tuples(st.sampled_from(["live", "alarm"]), st.integers(1, 30), st.integers(0, 5), st.integers(0, 3)), max_size=25
+    st.tuples(
+        st.sampled_from(["live", "alarm"]), st.integers(1, 30), st.integers(0, 5), st.integers(0, 3), st.booleans()
+    ),
+    max_size=25,
 )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(commits=st.lists(runs, min_size=1, max_size=3))
 def test_marks_keep_every_number_and_every_count(
-    open_store: Open, tmp_path_factory: pytest.TempPathFactory, commits: list[list[tuple[str, int, int, int]]]
+    open_store: Open, tmp_path_factory: pytest.TempPathFactory, commits: list[list[tuple[str, int, int, int, bool]]]
 ) -> None:
     folder = tmp_path_factory.mktemp("marks")
     given_marks: list[Mark] = []
     for commit in commits:
         marks = [
-            mark(first, first + length, stream, duplicate=duplicate, dropped=first)
-            for stream, first, length, duplicate in commit
+            mark(first, first + length, stream, stored=0, dropped=length + 1)
+            if lost
+            else mark(first, first + length, stream, duplicate=duplicate)
+            for stream, first, length, duplicate, lost in commit
         ]
         given_marks += marks
         store = open_store(folder)
@@ -88,15 +93,17 @@ def test_marks_keep_every_number_and_every_count(
     found = list(store.marks())
     assert summed(found) == summed(given_marks)
     assert found == sorted(found)
-    for before, after in pairwise(found):
-        assert before.stream != after.stream or before.last + 1 < after.first, "neighbours are joined"
+    for lost in (False, True):
+        for before, after in pairwise([item for item in found if bool(item.dropped) is lost]):
+            assert before.stream != after.stream or before.last + 1 < after.first, "neighbours are joined"
     store.close()
 
 
-def summed(marks: Any) -> dict[str, tuple[set[int], list[int]]]:
-    found: dict[str, tuple[set[int], list[int]]] = {}
+def summed(marks: Any) -> dict[tuple[str, bool], tuple[set[int], list[int]]]:
+    """Numbers and counts by stream, and apart for what is lost."""
+    found: dict[tuple[str, bool], tuple[set[int], list[int]]] = {}
     for item in marks:
-        numbers, sums = found.setdefault(item.stream, (set(), [0, 0, 0, 0]))
+        numbers, sums = found.setdefault((item.stream, bool(item.dropped)), (set(), [0, 0, 0, 0]))
         numbers.update(range(item.first, item.last + 1))
         sums[:] = [have + more for have, more in zip(sums, item[5:], strict=True)]
     return found

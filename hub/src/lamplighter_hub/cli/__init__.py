@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from lamplighter_hub.cli import access, command, configuration, data, devices, ledger, mosquitto, up
+from lamplighter_hub.cli import access, backup, command, configuration, data, devices, ledger, mosquitto, up
 from lamplighter_hub.cli.client import Failed
 from lamplighter_hub.cli.show import console, plain
 
@@ -36,7 +36,7 @@ def build() -> typer.Typer:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    for part in (up.app, devices.app, data.app, ledger.app, access.app, mosquitto.app):
+    for part in (up.app, devices.app, data.app, ledger.app, access.app, mosquitto.app, backup.app):
         app.registered_commands += part.registered_commands
     groups = {
         "devices": devices.devices,

@@ -117,7 +117,7 @@ def export(
     if events:
         asked = {"device": device or [], "name": name, "from": start, "to": end}
     with at.hub.stream("/export-events.csv" if events else "/export.csv", asked) as pieces:
-        written = _to_file(pieces, output) if output else _to_output(pieces)
+        written = to_file(pieces, output) if output else _to_output(pieces)
     if output:
         at.show.note(f"{written:,} bytes in {output}")
 
@@ -126,9 +126,12 @@ def _to_output(pieces: Iterator[bytes]) -> int:
     return sum(sys.stdout.buffer.write(piece) for piece in pieces)
 
 
-def _to_file(pieces: Iterator[bytes], output: Path) -> int:
-    """Write beside the target and rename when complete: a broken export leaves no file that looks whole."""
-    with _complete(output) as target, _progress() as progress:
+def to_file(pieces: Iterator[bytes], output: Path, *, private: bool = False) -> int:
+    """Write beside the target and rename when complete: what breaks off leaves no file that looks whole.
+
+    Others may not read a private file. Returns its length.
+    """
+    with _complete(output, 0o600 if private else 0o666) as target, progress_bar() as progress:
         task = progress.add_task(output.name, total=None)
         written = 0
         for piece in pieces:
@@ -138,10 +141,11 @@ def _to_file(pieces: Iterator[bytes], output: Path) -> int:
 
 
 @contextmanager
-def _complete(output: Path) -> Iterator[BinaryIO]:
+def _complete(output: Path, mode: int) -> Iterator[BinaryIO]:
     part = output.with_name(output.name + ".part")
     try:
-        with part.open("wb") as target:
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as target:
             yield target
             target.flush()
             os.fsync(target.fileno())
@@ -152,7 +156,8 @@ def _complete(output: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
+    """Return a bar for bytes, on the error channel and only for people."""
     from rich import progress
 
     return progress.Progress(

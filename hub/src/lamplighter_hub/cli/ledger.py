@@ -1,4 +1,4 @@
-"""`lamplighter ledger` and `quarantine`: what is stored, what is missing, what could not be taken."""
+"""`lamplighter ledger`, `completeness`, `quarantine`: what is stored, what is missing, what could not be taken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from lamplighter_hub.cli.connect import Session, connected
 from lamplighter_hub.cli.group import group
 from lamplighter_hub.cli.show import Column
-from lamplighter_hub.cli.words import Limit
+from lamplighter_hub.cli.words import Device, From, Limit, To, span_ms
 
 app = typer.Typer(rich_markup_mode="rich")
 quarantine = group("list", "Quarantine: what the hub could not take, and why.")
@@ -27,6 +27,15 @@ COLUMNS = (
     Column("dropped", "dropped", "number"),
     Column("held", "held", "number"),
     Column("missing", "missing_text"),
+    Column("since", "oldest", "time"),
+)
+COMPLETENESS_COLUMNS = (
+    Column("metric", "metric"),
+    Column("hour", "t", "time"),
+    Column("expected", "expected", "number"),
+    Column("stored", "stored", "number"),
+    Column("flagged", "flagged", "number"),
+    Column("complete %", "percent", "number"),
 )
 QUARANTINE_COLUMNS = (
     Column("id", "id"),
@@ -39,6 +48,10 @@ QUARANTINE_COLUMNS = (
     Column("detail", "detail"),
 )
 
+Hours = Annotated[bool, typer.Option("--hours", help="Each hour for itself.")]
+Interval = Annotated[
+    str, typer.Option("--interval", metavar="SPAN", help="Expect a reading so often, whatever is configured.")
+]
 AgentId = Annotated[str, typer.Argument(metavar="[AGENT]", help="Only this agent.")]
 Agent = Annotated[str, typer.Option("--agent", help="Only from this agent.")]
 Reason = Annotated[str, typer.Option("--reason", help="Only for this reason.")]
@@ -56,10 +69,12 @@ def ledger(at: Session, agent: AgentId = "", limit: Limit = 100_000) -> None:
     if at.show.as_json:
         at.show.json(rows)
     else:
-        used = [{**row, "missing_text": ranges(row)} for row in rows if row["highest"] or row["held"]]
+        used = [_told(row) for row in rows if row["highest"] or row["held"]]
         at.show.table(used, COLUMNS, "no agent has sent anything yet")
         if rows:
             at.show.say(_summary(rows))
+            if not agent:
+                at.show.say(_city(at.hub.get("/ledger-totals")))
     raise typer.Exit(1 if _missing(rows) else 0)
 
 
@@ -74,6 +89,11 @@ def ranges(row: Mapping[str, Any]) -> str:
     return ", ".join(found[:SHOWN_RANGES]) + (f" and {more} more" if more > 0 else "")
 
 
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    oldest = min((hole["since"] for hole in row.get("holes") or ()), default=None)
+    return {**row, "missing_text": ranges(row), "oldest": oldest}
+
+
 def _missing(rows: list[dict[str, Any]]) -> int:
     return sum(row["missing_records"] for row in rows)
 
@@ -83,6 +103,38 @@ def _summary(rows: list[dict[str, Any]]) -> str:
         name: sum(row.get(name) or 0 for row in rows) for name in ("stored", "duplicate", "quarantined", "dropped")
     }
     return ", ".join(f"{count:,} {name}" for name, count in totals.items()) + f", {_missing(rows):,} missing"
+
+
+def _city(totals: Mapping[str, Any]) -> str:
+    lost = f"{totals['samples_lost_per_million']:,} of a million samples lost"
+    asked = f"{totals['fetches']:,} fetches settled {totals['fetched_records']:,} records"
+    return f"{lost}; {asked}" + (f"; {totals['violations']:,} VIOLATIONS" if totals["violations"] else "")
+
+
+@app.command("completeness")
+@connected
+def completeness(
+    at: Session, device: Device, start: From = None, end: To = None, hours: Hours = False, interval: Interval = ""
+) -> None:
+    """Show how complete a device's readings are: what was expected by its interval, and what is stored.
+
+    [bold]lamplighter completeness air-1 --from 1d --hours[/bold]
+    """
+    asked = {"from": start, "to": end, "interval_s": span_ms(interval) / 1000 if interval else None}
+    found = at.hub.get(f"/devices/{device}/completeness", asked)
+    if at.show.as_json:
+        at.show.json(found)
+        return
+    text = f"{device}: {_share(found)} complete, a reading each {found['interval_s']:g} s ({found['interval_of']})"
+    at.show.say(text, "bold")
+    rows = [{**metric, "t": None} for metric in found["metrics"]]
+    if hours:
+        rows = [{"metric": metric["metric"], **hour} for metric in found["metrics"] for hour in metric["hours"]]
+    at.show.table(rows, COMPLETENESS_COLUMNS, "the device's profile has no metrics")
+
+
+def _share(found: Mapping[str, Any]) -> str:
+    return "nothing expected" if found["percent"] is None else f"{found['percent']:g} %"
 
 
 @quarantine.command("list")

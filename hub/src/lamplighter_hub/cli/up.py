@@ -25,10 +25,16 @@ MqttPort = Annotated[int, typer.Option("--mqtt-port", help=_help("mqtt_port"))]
 MqttUrl = Annotated[str, typer.Option("--mqtt-url", help=_help("mqtt_url"))]
 MosquittoDir = Annotated[Path | None, typer.Option("--mosquitto-dir", help=_help("mosquitto_dir"))]
 SeriesUrl = Annotated[str, typer.Option("--series-url", help=_help("series_url"))]
+SeriesTokenFile = Annotated[Path | None, typer.Option("--series-token-file", help=_help("series_token_file"))]
 RegistryUrl = Annotated[str, typer.Option("--registry-url", help=_help("registry_url"))]
+KeepRawDays = Annotated[int | None, typer.Option("--keep-raw-days", help=_help("keep_raw_days"))]
+KeepRollupDays = Annotated[int | None, typer.Option("--keep-rollup-days", help=_help("keep_rollup_days"))]
+KeepFreeMb = Annotated[int, typer.Option("--keep-free-mb", help=_help("keep_free_mb"))]
 PublicUrl = Annotated[str, typer.Option("--public-url", help=_help("public_url"))]
 Profiles = Annotated[list[Path] | None, typer.Option("--profiles", help=_help("profiles"))]
 Demo = Annotated[bool, typer.Option("--demo", help=_help("demo"))]
+QueueBytes = Annotated[int, typer.Option("--queue-bytes", help=_help("queue_bytes"))]
+FetchAfter = Annotated[float, typer.Option("--fetch-after-s", help=_help("fetch_after_s"))]
 LogLevel = Annotated[str, typer.Option("--log-level", help=_help("log_level"))]
 
 
@@ -39,7 +45,14 @@ def settings(given: dict[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise Failed(f"{option} {first['input']}: {first['msg']}", "see `lamplighter up --help`") from None
+        raise Failed(
+            f"{option} {_hidden(str(first['input']))}: {first['msg']}", "see `lamplighter up --help`"
+        ) from None
+
+
+def _hidden(value: str) -> str:
+    """Return a value to be shown: an address without what may be a password."""
+    return f"***@{value.rpartition('@')[2]}" if "@" in value else value
 
 
 @app.command("up")
@@ -51,10 +64,16 @@ def up(
     mqtt_url: MqttUrl = "",
     mosquitto_dir: MosquittoDir = None,
     series_url: SeriesUrl = "",
+    series_token_file: SeriesTokenFile = None,
     registry_url: RegistryUrl = "",
+    keep_raw_days: KeepRawDays = None,
+    keep_rollup_days: KeepRollupDays = None,
+    keep_free_mb: KeepFreeMb = 0,
     public_url: PublicUrl = "",
     profiles: Profiles = None,
     demo: Demo = False,
+    queue_bytes: QueueBytes = 64 * 1024 * 1024,
+    fetch_after_s: FetchAfter = 30.0,
     log_level: LogLevel = "info",
 ) -> None:
     """Start the hub: API, console, ingest and, unless --mqtt-url names another, an MQTT broker. Ctrl-C ends it.
@@ -72,10 +91,16 @@ def up(
             "mqtt_url": mqtt_url,
             "mosquitto_dir": mosquitto_dir,
             "series_url": series_url,
+            "series_token_file": series_token_file,
             "registry_url": registry_url,
+            "keep_raw_days": keep_raw_days,
+            "keep_rollup_days": keep_rollup_days,
+            "keep_free_mb": keep_free_mb,
             "public_url": public_url,
             "profiles": tuple(profiles or ()),
             "demo": demo,
+            "queue_bytes": queue_bytes,
+            "fetch_after_s": fetch_after_s,
             "log_level": log_level,
         }
     )

@@ -54,6 +54,7 @@ def take_batch(
     if fresh is None:
         group.counts["shed_torn"] += 1
         return
+    group.draft.receive(agent, header, len(records))
     taken = [
         not new or _take_record(group, agent, record, owner, arrived_ms)
         for record, new in zip(records, fresh, strict=True)
@@ -62,8 +63,8 @@ def take_batch(
         group.draft.book(mark)
     for record, new in zip(records, fresh, strict=True):
         if new and isinstance(record, DroppedRecord):
-            _book_dropped(group, agent, header, record)
-    group.draft.hold(agent, header)
+            group.draft.declare(agent, header.outbox, record)
+    group.draft.heed(agent, header.outbox, header.held, header.freed)
     group.receipts.add((agent, header.outbox))
     group.counts["records"] += len(records)
 
@@ -152,11 +153,6 @@ def impossible_time(times: tuple[int, ...], now_ms: int) -> BadField | None:
     if max(times) > now_ms + AHEAD_MS:
         return BadField("more than ten minutes ahead of the hub's clock: set the device's clock", "t")
     return None
-
-
-def _book_dropped(group: Group, agent: str, header: Header, record: DroppedRecord) -> None:
-    last = max(record.first, record.last)
-    group.draft.book(Mark(agent, header.outbox, record.stream, record.first, last, 0, 0, 0, record.count))
 
 
 def _refuse_record(

@@ -1,27 +1,32 @@
 """Foreign devices: SenML (RFC 8428) from anything that speaks MQTT and has no outbox.
 
-There are no sequence numbers, so a redelivery (QoS 1, DUP set) is recognised by what is already stored.
+There are no sequence numbers, so a redelivery is recognised by what is already stored: the same value of a metric at
+the same time. At QoS 1 any message may be one. MQTT's DUP flag tells only of the broker's own repetitions: what the
+device repeats because its broker died before confirming comes as a new message (MQTT 3.1.1, 3.3.1.1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lamplighter_hub.ingest.batches import OwnerProfile, impossible_time, not_ours
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.series.store import Samples, TimeSeries
 from lamplighter_protocols.field.senml import to_readings
 from lamplighter_protocols.quality import check_record
-from lamplighter_protocols.readings import Reading, columnar
+from lamplighter_protocols.readings import Reading, Value, columnar
 from lamplighter_protocols.topics import Channel
 
-Known = Callable[[str, list[Reading]], set[Reading]]
+Same = tuple[str, int, Value | None]
+"""Metric, time and value of a reading; its quality may have been judged since."""
+Known = Callable[[str, list[Reading]], set[Same]]
 """(device, readings) -> those that the store already has."""
+PAGE: Final = 10_000
 
 
 class Foreign(NamedTuple):
-    """One SenML pack as it came. `again` is MQTT's DUP flag."""
+    """One SenML pack as it came. `again`: it may have come before, as everything at QoS 1 may."""
 
     agent: str
     device: str
@@ -36,8 +41,6 @@ def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -
         group.refuse(pack.agent, Channel.SENML, profile, pack.payload, not_ours(profile), pack.device)
         return
     readings = to_readings(profile, pack.device, pack.payload, group.now_ms)
-    if pack.again:
-        readings = [reading for reading in readings if reading not in known(pack.device, readings)]
     if not readings:
         return
     if error := impossible_time(tuple(reading.t for reading in readings), group.now_ms):
@@ -46,17 +49,43 @@ def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -
     columns, refused = check_record(profile, columnar(pack.device, readings))
     for wrong in refused:
         group.refuse(pack.agent, Channel.SENML, "bad_value", pack.payload, wrong, pack.device)
+    if pack.again:
+        names = {column.metric for column in columns}
+        fresh = _fresh(group, pack.device, [reading for reading in readings if reading.metric in names], known)
+        columns = check_record(profile, columnar(pack.device, fresh))[0] if fresh else []
     group.samples += [Samples(pack.device, *column) for column in columns]
-    group.counts["points"] += sum(len(column[1]) for column in columns)
+    group.counts["points"] += sum(len(column.times) for column in columns)
+
+
+def _fresh(group: Group, device: str, readings: list[Reading], known: Known) -> list[Reading]:
+    """Return what neither the store nor this group has; what a pack says twice at one time is its own business."""
+    before = group.foreign.setdefault(device, set())
+    seen = before | known(device, readings)
+    fresh = [reading for reading in readings if _same(reading) not in seen]
+    before.update(map(_same, fresh))
+    return fresh
+
+
+def _same(reading: Reading) -> Same:
+    return reading.metric, reading.t, reading.value
 
 
 def known_in(series: TimeSeries) -> Known:
-    """Look redelivered readings up in the store."""
+    """Look readings up in the store. What is newer than all that a metric has costs no look at its history."""
 
-    def known(device: str, readings: list[Reading]) -> set[Reading]:
-        metrics = sorted({reading.metric for reading in readings})
-        times = [reading.t for reading in readings]
-        found, _ = series.readings(device, metrics, min(times), max(times) + 1, limit=10_000)
-        return set(found)
+    def known(device: str, readings: list[Reading]) -> set[Same]:
+        newest = series.latest([device]).get(device, {})
+        doubtful = [one for one in readings if one.metric in newest and one.t <= newest[one.metric].t]
+        if not doubtful:
+            return set()
+        metrics = sorted({one.metric for one in doubtful})
+        first, last = min(one.t for one in doubtful), max(one.t for one in doubtful)
+        found: set[Same] = set()
+        cursor: str | None = None
+        while True:
+            page, cursor = series.readings(device, metrics, first, last + 1, limit=PAGE, cursor=cursor)
+            found.update(map(_same, page))
+            if cursor is None:
+                return found
 
     return known

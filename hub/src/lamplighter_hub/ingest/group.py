@@ -11,6 +11,7 @@ from lamplighter_hub.series.store import Commit, Quarantined, Samples, StoredEve
 from lamplighter_protocols.errors import WireError
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.presence import Birth, Presence
+from lamplighter_protocols.readings import Value
 from lamplighter_protocols.records import ReportedRecord, ResultRecord
 
 MAX_KEPT_PAYLOAD: Final = 16 * 1024
@@ -38,6 +39,8 @@ class Group:
     said: list[tuple[str, Birth | Presence, int]] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
     receipts: set[tuple[str, str]] = field(default_factory=set)
+    foreign: dict[str, set[tuple[str, int, Value | None]]] = field(default_factory=dict)
+    """What foreign devices said in this group that might come again: metric, time and value, by device."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def turns(self) -> list[Turn]:

@@ -25,7 +25,7 @@ from lamplighter_protocols.envelope import encode
 from lamplighter_protocols.errors import WireError
 from lamplighter_protocols.model import parse_model
 from lamplighter_protocols.presence import Birth, Presence
-from lamplighter_protocols.records import ReportedRecord, ResultRecord
+from lamplighter_protocols.records import Receipt, ReportedRecord, ResultRecord
 from lamplighter_protocols.topics import Address, Channel, build, parse, sender
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,10 @@ WAIT_S: Final = 0.5
 LINGER_S: Final = 0.03
 """Least time between two commits, so that a busy hub commits groups and not single messages."""
 RETRY_S: Final = 1.0
+
+
+def _as_it_is(receipt: Receipt) -> Receipt:
+    return receipt
 
 
 class Source(Protocol):
@@ -74,7 +78,10 @@ class Directory(Protocol):
 
 
 class Pipeline:
-    """Moves messages from the broker into the stores, for as long as `run` is not stopped."""
+    """Moves messages from the broker into the stores, for as long as `run` is not stopped.
+
+    `worded` gives receipts their last word: what a busy hub asks of its agents.
+    """
 
     def __init__(
         self,
@@ -86,6 +93,7 @@ class Pipeline:
         known: Known,
         clock: Callable[[], int],
         announce: Callable[[Group], None],
+        worded: Callable[[Receipt], Receipt] = _as_it_is,
     ) -> None:
         self._source = source
         self._series = series
@@ -95,6 +103,7 @@ class Pipeline:
         self._known = known
         self._clock = clock
         self._announce = announce
+        self._worded = worded
         self._newcomers = Newcomers()
         self.counts: Counter[str] = Counter()
 
@@ -109,7 +118,7 @@ class Pipeline:
 
     def process(self, messages: list[Message]) -> None:
         """Take a group of messages all the way, or raise and leave no trace of it."""
-        group = Group(self._ledger.draft(), os.urandom(10), self._clock())
+        group = self._begin()
         batches = [message for message in messages if self._sort(group, message)]
         self._hear(group)
         for message in batches:
@@ -121,6 +130,10 @@ class Pipeline:
         self._send_receipts(group)
         self._count(group, len(messages))
         self._announce(group)
+
+    def _begin(self) -> Group:
+        now = self._clock()
+        return Group(self._ledger.draft(now), os.urandom(10), now)
 
     def _sort(self, group: Group, message: Message) -> bool:
         """Note who was heard and what was said; return True for data, which waits for the births before it."""
@@ -142,6 +155,8 @@ class Pipeline:
             said = parse_model(Birth, message.payload)
         else:
             said = parse_model(Presence, message.payload)
+        if said.outbox:
+            group.draft.heed(address.agent, said.outbox, {}, said.freed)
         group.said.append((address.agent, said, message.arrived_ms))
         if not (isinstance(said, Presence) and said.state == "offline"):
             group.heard[address.agent] = message.arrived_ms
@@ -162,7 +177,7 @@ class Pipeline:
             if address.channel is Channel.BATCH:
                 take_batch(group, address.agent, message.payload, self._owner, self._newcomers, message.arrived_ms)
             else:
-                pack = Foreign(address.agent, address.device, message.payload, message.dup)
+                pack = Foreign(address.agent, address.device, message.payload, message.qos > 0)
                 take_senml(group, pack, self._owner, self._known)
         except WireError as error:
             group.refuse(address.agent, address.channel, error.code, message.payload, error, address.device)
@@ -175,7 +190,7 @@ class Pipeline:
 
     def _send_receipts(self, group: Group) -> None:
         for agent, outbox in group.receipts:
-            receipt = self._ledger.receipt(agent, outbox, self._clock())
+            receipt = self._worded(self._ledger.receipt(agent, outbox, self._clock()))
             self._source.publish(build(agent, Channel.RECEIPT), encode(receipt))
 
     def _count(self, group: Group, messages: int) -> None:
@@ -213,7 +228,7 @@ class Pipeline:
         return None
 
     def _set_aside(self, message: Message, error: Exception) -> None:
-        group = Group(self._ledger.draft(), os.urandom(10), self._clock())
+        group = self._begin()
         reason = WireError(f"{type(error).__name__} in the hub; please report it")
         group.refuse(sender(message.topic), _channel(message.topic), "internal_error", message.payload, reason)
         self._commit(group)

@@ -8,11 +8,21 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from lamplighter_hub.access.dependencies import Hub, Viewer
+from lamplighter_hub.ledger import completeness
 from lamplighter_hub.ledger.ledger import Row
 from lamplighter_hub.registry.paging import Cursor, Limit, Page, read_cursor, write_cursor
 from lamplighter_protocols.ids import AgentId
 
 router = APIRouter(tags=["ledger"])
+router.include_router(completeness.router)
+
+
+class HoleItem(BaseModel):
+    """Numbers that never came, and since when the hub has known so (since its start at most)."""
+
+    first: int
+    last: int
+    since: int
 
 
 class LedgerRow(BaseModel):
@@ -34,6 +44,28 @@ class LedgerRow(BaseModel):
     held: int = Field(description="What the agent still keeps, as it last said.")
     missing: list[tuple[int, int]] = Field(description="Ranges of numbers that never came, first and last.")
     missing_records: int
+    lost: list[tuple[int, int]] = Field(description="Ranges that the agent declared dropped and that did not come.")
+    holes: list[HoleItem] = Field(description="The missing ranges with their age; each is asked for again.")
+
+
+class LedgerTotals(BaseModel):
+    """All streams of all agents, in numbers of records."""
+
+    received: int
+    stored: int
+    duplicate: int
+    quarantined: int
+    dropped: int
+    held: int
+    missing: int
+    holes: int = Field(description="Missing ranges.")
+    oldest_hole_s: int
+    fetches: int = Field(description="How often agents were asked for what is missing, since the start.")
+    fetched_records: int = Field(description="Missing records that came, or were declared dropped, when asked for.")
+    violations: int = Field(description="How often `received = stored + duplicate + quarantined` did not hold: 0.")
+    samples_lost_per_million: float = Field(
+        description="Dropped or missing of all records, per million: samples, taking each record for an average one."
+    )
 
 
 @router.get("/ledger")
@@ -44,6 +76,13 @@ def list_ledger(hub: Hub, _: Viewer, limit: Limit = 100, cursor: Cursor = "") ->
     page = found[:limit]
     following = write_cursor(*page[-1][:3]) if len(found) > limit else None
     return Page(items=[_shown(row) for row in page], next=following)
+
+
+@router.get("/ledger-totals")
+def read_totals(hub: Hub, _: Viewer) -> LedgerTotals:
+    """Sum up the ledger of the whole city."""
+    found = dict.fromkeys(LedgerTotals.model_fields, 0) | dict(hub.facts.get("ledger", hub.ledger.totals)())
+    return LedgerTotals.model_validate(found)
 
 
 @router.get("/ledger/{agent}")
@@ -60,4 +99,5 @@ def read_ledger(
 
 def _shown(row: Row) -> LedgerRow:
     missing = sum(last - first + 1 for first, last in row.missing)
-    return LedgerRow.model_validate({**row._asdict(), "missing_records": missing})
+    holes = [hole._asdict() for hole in row.holes]
+    return LedgerRow.model_validate({**row._asdict(), "holes": holes, "missing_records": missing})

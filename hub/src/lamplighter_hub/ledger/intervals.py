@@ -6,6 +6,8 @@
 [(1, 5), (7, 9)]
 >>> seen.through, seen.missing()
 (5, [(6, 6)])
+>>> seen.remove(2, 8); seen.ranges(), seen.gaps(1, 12)
+([(1, 1), (9, 9)], [(2, 8), (10, 12)])
 """
 
 from __future__ import annotations
@@ -36,6 +38,17 @@ class Intervals:
             first, last = min(first, self._first[low]), max(last, self._last[high - 1])
         self._first[low:high] = [first]
         self._last[low:high] = [last]
+
+    def remove(self, first: int, last: int) -> None:
+        """Take `first` to `last` out, as far as they are in."""
+        low = bisect_left(self._last, first)
+        high = bisect_right(self._first, last)
+        if low >= high:
+            return
+        before, after = self._first[low], self._last[high - 1]
+        kept = [pair for pair in ((before, first - 1), (last + 1, after)) if pair[0] <= pair[1]]
+        self._first[low:high] = [pair[0] for pair in kept]
+        self._last[low:high] = [pair[1] for pair in kept]
 
     def __contains__(self, number: int) -> bool:
         at = bisect_left(self._last, number)
@@ -69,5 +82,11 @@ class Intervals:
 
     def missing(self) -> list[tuple[int, int]]:
         """The gaps from 1 to the highest number."""
-        starts = [1, *(last + 1 for last in self._last)]
-        return [(start, first - 1) for start, first in zip(starts, self._first, strict=False) if start < first]
+        return self.gaps(1, self.highest)
+
+    def gaps(self, first: int, last: int) -> list[tuple[int, int]]:
+        """The ranges between `first` and `last` that are not in."""
+        low, high = bisect_left(self._last, first), bisect_right(self._first, last)
+        starts = [first, *(end + 1 for end in self._last[low:high])]
+        ends = [*(start - 1 for start in self._first[low:high]), last]
+        return [(start, end) for start, end in zip(starts, ends, strict=True) if start <= end]

@@ -2,63 +2,31 @@
 
 It recognises what comes twice, words the receipts, and tells what is missing. The series store keeps it durable: every
 commit carries the marks that the ledger takes up only after that commit (`Draft` before, `Ledger.take` after).
-`received = stored + duplicate + quarantined` holds for every account.
+`received = stored + duplicate + quarantined` is checked for every account with every commit.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
-from lamplighter_hub.ledger.intervals import Intervals
+from lamplighter_hub.ledger.account import Account, Hole, Key
 from lamplighter_hub.series.store import Mark
-from lamplighter_protocols.records import Header, Receipt, Stream
+from lamplighter_protocols.records import DroppedRecord, Header, Receipt, Stream
+
+log = logging.getLogger(__name__)
 
 MAX_RANGES: Final = 512
 """Ranges kept per account; a stream torn into more pieces than this is not taken until its gaps are filled."""
 
 
-class Key(NamedTuple):
-    """Whose account: an agent may have had several outboxes, each with its streams."""
-
-    agent: str
-    outbox: str
-    stream: str
-
-
-@dataclass(slots=True)
-class Account:
-    """One stream of one outbox. `held` is what the agent last said it still keeps."""
-
-    seen: Intervals = field(default_factory=Intervals)
-    stored: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
-    dropped: int = 0
-    held: int = 0
-
-    @property
-    def received(self) -> int:
-        """How many records came, repetitions included."""
-        return self.stored + self.duplicate + self.quarantined
-
-    def copy(self) -> Account:
-        """Return an independent copy."""
-        return Account(self.seen.copy(), self.stored, self.duplicate, self.quarantined, self.dropped, self.held)
-
-    def take(self, mark: Mark) -> None:
-        """Book one mark."""
-        self.seen.add(mark.first, mark.last)
-        self.stored += mark.stored
-        self.duplicate += mark.duplicate
-        self.quarantined += mark.quarantined
-        self.dropped += mark.dropped
-
-
 class Row(NamedTuple):
-    """What the ledger says of one account. `missing` are the gaps; `received` counts repetitions too."""
+    """What the ledger says of one account. `missing` are the gaps, `lost` what was declared dropped.
+
+    `received` counts repetitions too.
+    """
 
     agent: str
     outbox: str
@@ -72,14 +40,17 @@ class Row(NamedTuple):
     dropped: int
     held: int
     missing: list[tuple[int, int]]
+    lost: list[tuple[int, int]]
+    holes: list[Hole]
 
 
 class Draft:
-    """Changes of one commit. Nothing of it counts before `Ledger.take`."""
+    """Changes of one commit at a time (ms). Nothing of it counts before `Ledger.take`."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, now_ms: int) -> None:
         self._ledger = ledger
         self._accounts: dict[Key, Account] = {}
+        self.now_ms = now_ms
         self.marks: list[Mark] = []
 
     def account(self, key: Key) -> Account:
@@ -90,48 +61,91 @@ class Draft:
 
     def fresh(self, agent: str, header: Header, count: int) -> list[bool] | None:
         """Say for each record of a batch whether it is new; None when the stream is torn into too many pieces."""
-        seen = self.account(Key(agent, header.outbox, header.stream)).seen
-        if header.first > seen.highest:
-            torn = len(seen) >= MAX_RANGES and header.first != seen.highest + 1
-            return None if torn else [True] * count
-        return [header.first + index not in seen for index in range(count)]
+        account = self.account(Key(agent, header.outbox, header.stream))
+        if header.first > account.seen.highest:
+            return None if _tears(account, header.first) else [True] * count
+        return [account.is_new(header.first + index) for index in range(count)]
+
+    def receive(self, agent: str, header: Header, count: int) -> None:
+        """Count records that arrived, before anything is done with them."""
+        self.account(Key(agent, header.outbox, header.stream)).received += count
 
     def book(self, mark: Mark) -> None:
         """Add a mark to this commit."""
         self.marks.append(mark)
         self.account(Key(mark.agent, mark.outbox, mark.stream)).take(mark)
 
-    def hold(self, agent: str, header: Header) -> None:
-        """Note what the agent says it still keeps."""
-        for stream in Stream:
-            if stream in header.held:
-                self.account(Key(agent, header.outbox, stream)).held = header.held[stream]
+    def declare(self, agent: str, outbox: str, record: DroppedRecord) -> None:
+        """Book what an agent had to give up, as far as it has not arrived: that much is exactly what is lost."""
+        key = Key(agent, record.outbox or outbox, record.stream)
+        if _tears(self.account(key), record.first):
+            return
+        for first, last in self.account(key).seen.gaps(record.first, record.last):
+            self.book(Mark(*key, first, last, 0, 0, 0, last - first + 1))
+
+    def heed(self, agent: str, outbox: str, held: Mapping[Stream, int], freed: Mapping[Stream, int]) -> None:
+        """Note what the agent says: how much it still keeps, and up to which number it keeps nothing."""
+        for stream, count in held.items():
+            self.account(Key(agent, outbox, stream)).held = count
+        for stream, number in freed.items():
+            account = self.account(Key(agent, outbox, stream))
+            account.freed = max(account.freed, number)
 
     def changed(self) -> dict[Key, Account]:
         """Return the accounts that this draft touched."""
         return self._accounts
 
 
-class Ledger:
-    """The accounts of all agents, in memory; written by the ingest thread, read by all."""
+def _tears(account: Account, first: int) -> bool:
+    """True when taking this number would tear a stream into one piece too many."""
+    return len(account.seen) >= MAX_RANGES and first > account.seen.highest + 1
 
-    def __init__(self, marks: Iterable[Mark] = ()) -> None:
+
+class Ledger:
+    """The accounts of all agents, in memory; written by the ingest thread, read by all.
+
+    `marks` are those of the store. `violations` counts how often the books did not add up.
+    """
+
+    def __init__(self, marks: Iterable[Mark] = (), now_ms: int = 0) -> None:
         self._lock = threading.Lock()
         self._accounts: dict[Key, Account] = {}
         self._outboxes: dict[str, dict[str, None]] = {}
-        for mark in marks:
-            key = Key(mark.agent, mark.outbox, mark.stream)
-            self._open(key, self._accounts.get(key, Account())).take(mark)
+        self._torn: dict[Key, None] = {}
+        self.violations = 0
+        self._load(marks, now_ms)
 
-    def draft(self) -> Draft:
+    def _load(self, marks: Iterable[Mark], now_ms: int) -> None:
+        declared = []
+        for mark in marks:
+            if mark.dropped:
+                declared.append(mark)
+            else:
+                self._of(mark).take(mark)
+        for mark in declared:  # what arrived, before or after it was given up, is not lost
+            self._of(mark).take(mark)
+        for key, account in self._accounts.items():
+            account.received = account.booked
+            account.grow_old(now_ms)
+            self._remember_holes(key, account)
+
+    def _of(self, mark: Mark) -> Account:
+        key = Key(mark.agent, mark.outbox, mark.stream)
+        return self._accounts.get(key) or self._open(key, Account())
+
+    def draft(self, now_ms: int = 0) -> Draft:
         """Begin a commit."""
-        return Draft(self)
+        return Draft(self, now_ms)
 
     def take(self, draft: Draft) -> None:
         """Take up a draft whose commit is durable."""
+        for key, account in draft.changed().items():
+            self._check(key, account)
+            account.grow_old(draft.now_ms)
         with self._lock:
             for key, account in draft.changed().items():
                 self._open(key, account)
+                self._remember_holes(key, account)
 
     def snapshot(self, key: Key) -> Account:
         """Return a copy of an account; an empty one when it is new."""
@@ -152,6 +166,11 @@ class Ledger:
         with self._lock:
             return list(self._outboxes.get(agent, {}))
 
+    def holes(self) -> dict[Key, list[Hole]]:
+        """Return everything that is missing, by account."""
+        with self._lock:
+            return {key: list(self._accounts[key].holes) for key in self._torn}
+
     def rows(self) -> list[Row]:
         """Return all accounts, by agent."""
         return [_row(key, account) for key, account in sorted(self._now(), key=_key)]
@@ -163,11 +182,16 @@ class Ledger:
             found = [(key, self._accounts[key]) for key in keys if key in self._accounts]
         return [_row(key, account) for key, account in sorted(found, key=_key)]
 
-    def totals(self) -> dict[str, int]:
-        """Return the sums over all accounts; `missing` counts numbers, not gaps."""
-        accounts = [account for _, account in self._now()]
-        sums = {name: sum(getattr(account, name) for account in accounts) for name in _SUMMED}
-        return sums | {"missing": sum(account.seen.highest - account.seen.count() for account in accounts)}
+    def totals(self) -> dict[str, Any]:
+        """Return the sums over all accounts; `missing` counts numbers, `holes` gaps."""
+        sums: dict[str, Any] = dict.fromkeys((*_SUMMED, "missing", "holes"), 0)
+        for _, account in self._now():
+            for name in _SUMMED:
+                sums[name] += getattr(account, name)
+            sums["holes"] += len(account.holes)
+            sums["missing"] += sum(hole.size for hole in account.holes)
+        lost = lost_per_million(sums["stored"], sums["dropped"] + sums["missing"])
+        return sums | {"violations": self.violations, "samples_lost_per_million": lost}
 
     def _now(self) -> list[tuple[Key, Account]]:
         """Return the present accounts. They are replaced and never changed, so they can be read without the lock."""
@@ -179,8 +203,33 @@ class Ledger:
         self._outboxes.setdefault(key.agent, {})[key.outbox] = None
         return account
 
+    def _remember_holes(self, key: Key, account: Account) -> None:
+        if account.holes:
+            self._torn[key] = None
+        else:
+            self._torn.pop(key, None)
+
+    def _check(self, key: Key, account: Account) -> None:
+        """Hold what was received against what became of it. A defect of ours is said once and counted always."""
+        if account.received == account.booked:
+            return
+        if not self.violations:
+            text = "the ledger of %s %s does not add up: %d received, %d booked; please report it"
+            log.error(text, key.agent, key.stream, account.received, account.booked)
+        self.violations += 1
+        account.received = account.booked
+
 
 _SUMMED: Final = ("received", "stored", "duplicate", "quarantined", "dropped", "held")
+
+
+def lost_per_million(stored: int, lost: int) -> float:
+    """Return how many of a million records are lost: declared dropped, or missing.
+
+    >>> lost_per_million(999_998, 2), lost_per_million(0, 0)
+    (2.0, 0.0)
+    """
+    return round(1e6 * lost / (stored + lost), 3) if lost else 0.0
 
 
 def _key(item: tuple[Key, Account]) -> Key:
@@ -191,12 +240,14 @@ def _row(key: Key, account: Account) -> Row:
     return Row(
         *key,
         through=account.seen.through,
-        highest=account.seen.highest,
+        highest=account.highest,
         received=account.received,
         stored=account.stored,
         duplicate=account.duplicate,
         quarantined=account.quarantined,
         dropped=account.dropped,
         held=account.held,
-        missing=account.seen.missing(),
+        missing=account.missing(),
+        lost=account.gone.ranges(),
+        holes=list(account.holes),
     )

@@ -4,8 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text
+from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData
+from sqlalchemy import String as PlainString
+from sqlalchemy import Text as PlainText
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+BYTEWISE = "C"
+"""The collation under which PostgreSQL sorts as SQLite does, so that lists and cursors agree everywhere."""
+
+
+class String(TypeDecorator[str]):
+    """Text of at most so many characters, sorted by code points. PostgreSQL keeps no NUL, so nobody does."""
+
+    impl = PlainString
+    cache_ok = True
+
+    def __init__(self, length: int | None = None) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """Return the database's own type."""
+        collation = BYTEWISE if dialect.name == "postgresql" else None
+        return PlainString(self.length, collation) if self.length else PlainText(None, collation)
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - a given name
+        """Return a text that every database can hold."""
+        return value.replace("\x00", "\ufffd") if value and "\x00" in value else value
+
 
 Id = String(64)
 Hash = String(71)
@@ -234,4 +261,4 @@ class Command(Base):
     cancel_at: Mapped[int | None]
     told_at: Mapped[int | None]
     data: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    reason: Mapped[str] = mapped_column(Text, default="")
+    reason: Mapped[str] = mapped_column(String(), default="")

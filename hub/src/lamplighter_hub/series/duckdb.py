@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import duckdb
-import numpy as np
-
-from lamplighter_hub.series import queries, rows
-from lamplighter_hub.series.columns import Points, array, as_json, pack, relation, size_of
+from lamplighter_hub.series import manifest, queries, rollups, rows
+from lamplighter_hub.series.columns import Points, as_json, pack, relation, size_of
+from lamplighter_hub.series.copying import Copier
+from lamplighter_hub.series.damage import Damage
 from lamplighter_hub.series.dictionary import Dictionary
+from lamplighter_hub.series.engine import (
+    NEVER_STORABLE,
+    Cursor,
+    Engine,
+    EngineError,
+    Limits,
+    append,
+    line,
+    unavailable,
+)
 from lamplighter_hub.series.newest import Newest
-from lamplighter_hub.series.slices import Slice, cut, fractions, together
+from lamplighter_hub.series.questions import Questions
+from lamplighter_hub.series.retention import Keep, Retention
+from lamplighter_hub.series.sealing import Pass, Sealer
+from lamplighter_hub.series.spans import Rules
 from lamplighter_hub.series.store import (
     BEGINNING,
     END_OF_TIME,
@@ -35,26 +47,15 @@ from lamplighter_hub.series.store import (
 from lamplighter_protocols.profile import Aggregation
 from lamplighter_protocols.readings import Reading
 
+__all__ = ["DuckDbSeries", "Keep", "Limits", "Rules", "open_duckdb"]
+
 log = logging.getLogger(__name__)
 
 FILE: Final = "series.duckdb"
-CHUNK: Final = 5_000
-"""Rows that an export hands out at once."""
-Cursor = duckdb.DuckDBPyConnection
-_NEVER_STORABLE: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError, duckdb.NotSupportedError)
-
-
-class Limits(NamedTuple):
-    """What the store may use. Quarantine keeps the newest entries within both of its bounds.
-
-    `loose_marks` may be added before neighbouring ones are joined again.
-    """
-
-    memory: str = "512MB"
-    threads: int = 2
-    quarantine_rows: int = 10_000
-    quarantine_bytes: int = 64 * 1024 * 1024
-    loose_marks: int = 50_000
+RECENT: Final = 5 * 60_000
+"""Whoever has a point younger than this (ms) needs no look at older ones."""
+STEP: Final = 1 << 20
+"""Between two generations of hot points there is room for the ones that sealing carries over."""
 
 
 @dataclass(slots=True)
@@ -76,24 +77,46 @@ class _Sizes:
         return self.points, self.events, self.marks, self.quarantined
 
 
-def open_duckdb(folder: Path, limits: Limits | None = None) -> DuckDbSeries:
-    """Open `series.duckdb` in a folder, or make it. Raises StoreUnavailable, in one line, when it cannot be used."""
-    store = DuckDbSeries(folder / FILE, limits or Limits())
+def now_ms() -> int:
+    """Return the hub's time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def open_duckdb(
+    folder: Path,
+    limits: Limits | None = None,
+    rules: Rules | None = None,
+    clock: Callable[[], int] = now_ms,
+    keep: Keep | None = None,
+) -> DuckDbSeries:
+    """Open `series.duckdb` in a folder, or make it, and seal what is closed by a clock (ms) from now on.
+
+    Raises StoreUnavailable, in one line, when it cannot be used.
+    """
+    store = DuckDbSeries(folder / FILE, limits or Limits(), rules or Rules(), clock, keep or Keep())
     store.open()
+    store.tend()
     return store
 
 
 class DuckDbSeries:
     """A `TimeSeries` in a DuckDB file; made by `open_duckdb`."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, rules: Rules, clock: Callable[[], int], keep: Keep) -> None:
         self._path = path
         self._limits = limits
+        self._clock = clock
         self._writing = threading.Lock()
-        self._handing = threading.Lock()
-        self._database: Cursor | None = None
+        self._engine = Engine(path, limits)
+        self._readers = manifest.Readers()
+        self._damage = Damage(self._engine)
+        self._retention = Retention(self._engine, self._readers, keep)
+        self._sealer = Sealer(self._engine, self._readers, rules, clock, self._rotate, self._damage, self._retention)
+        self._questions = Questions(self._engine, self._readers, self._damage)
+        self._copier = Copier(self._engine, self._readers, self._retention)
         self._closed = False
         self._doubtful: tuple[tuple[int, ...], Commit] | None = None
+        self._active = 0
         self._names = Dictionary()
         self._newest = Newest()
         self._sizes = _Sizes()
@@ -101,30 +124,76 @@ class DuckDbSeries:
     def open(self) -> None:
         """Open the file and learn what it holds."""
         try:
-            self._database = duckdb.connect(str(self._path), config=_config(self._path, self._limits))
-            self._learn(self._database)
-        except duckdb.Error as error:
-            self._drop()
-            raise _unavailable(self._path, error) from error
+            self._learn(self._engine.open())
+        except EngineError as error:
+            self._engine.drop()
+            raise unavailable(self._path, error) from error
+        except SeriesError:
+            self._engine.drop()
+            raise
+
+    def tend(self) -> None:
+        """Remove what a crash left, look whether the sealed files are there, and begin to seal."""
+        try:
+            with self._engine.read() as db:
+                raw, rolled = manifest.known(db), manifest.known(db, thinned=True)
+            if strays := manifest.sweep(self._path.parent, raw, rolled):
+                log.warning("removed %d files that a crash had left", strays)
+            self._damage.missing()
+            self._damage.review()
+        except (OSError, SeriesError) as error:
+            log.warning("the sealed files could not be looked through: %s", error)
+        self._sealer.start()
+
+    def seal(self) -> Pass:
+        """Seal what is closed now, beside the thread that does so. Raises SeriesError."""
+        return self._sealer.seal()
+
+    def expire(self) -> None:
+        """Let go what is older than it is kept. Raises SeriesError."""
+        self._retention.expire(self._clock())
+
+    def facts(self) -> dict[str, Any]:
+        """Return how sealing and retention are, for people: what is damaged (None: not known now), what went."""
+        try:
+            damaged: list[str] | None = [item.path for item in self._damage.files()]
+        except SeriesError:
+            damaged = None
+        return {
+            "sealed_bytes": self._sealer.bytes,
+            "trouble": self._sealer.trouble,
+            "damaged": damaged,
+            "gone": asdict(self._retention.gone),
+        }
+
+    def verify(self) -> list[str]:
+        """Read every sealed file; return the paths of the damaged ones, which are left out from here on."""
+        with self._engine.read() as db:
+            known = manifest.known(db)
+        self._damage.review()
+        return [item.path for item in self._damage.look(known)]
 
     def close(self) -> None:
-        """Make the file tidy and let go of it."""
-        with self._writing:
+        """Make the file tidy and let go of it; a backup that is being made ends without success."""
+        self._copier.stop()
+        self._sealer.stop()
+        with self._copier.working, self._writing:
             self._closed = True
-            self._drop()
+            self._engine.drop()
 
     def commit(self, commit: Commit) -> None:
         """Make all of it durable, or nothing."""
         with self._writing:
             if self._already_taken(commit):
                 return
+            self._retention.make_room()
             try:
                 points = pack(commit.samples, self._names.numbers)
-                with self._transaction() as db:
+                with self._engine.transaction() as db:
                     self._write(db, commit, points)
-            except (duckdb.Error, SeriesError, Unstorable) as error:
+            except (EngineError, SeriesError, Unstorable) as error:
                 self._names.forget()
-                if not isinstance(error, duckdb.Error):
+                if not isinstance(error, EngineError):
                     raise
                 self._recover(error, commit)
                 return
@@ -133,9 +202,9 @@ class DuckDbSeries:
 
     def marks(self) -> Iterator[Mark]:
         """Return the marks in order, neighbouring ones joined."""
-        with self._read() as db:
+        with self._engine.read() as db:
             db.execute(queries.JOINED_MARKS)
-            while found := db.fetchmany(CHUNK):
+            while found := db.fetchmany(5_000):
                 yield from map(Mark._make, found)
 
     def latest(self, devices: Sequence[str]) -> dict[str, dict[str, Reading]]:
@@ -157,9 +226,9 @@ class DuckDbSeries:
         number = self._names.metrics(device).get(metric)
         if number is None:
             return Span(0, None, None)
-        with self._read() as db:
-            row = db.execute(queries.SPAN, {"series": number, "start": start, "end": end}).fetchone()
-        return Span(*row) if row else Span(0, None, None)
+        if cut := rollups.cut(start, end, manifest.DAY, Aggregation.LAST):
+            return Span(*self._questions.rolled(number, start, end, cut, rollups.span)[0])
+        return Span(*self._questions.ask(queries.SPAN, {"series": number, "start": start, "end": end}, [number])[0])
 
     def readings(
         self, device: str, metrics: Sequence[str], start: int, end: int, *, limit: int, cursor: str | None = None
@@ -176,8 +245,7 @@ class DuckDbSeries:
             "skip": place.skip if place and place.metric in names else 0,
             "limit": limit + 1,
         }
-        with self._wanted([number for _, _, number in series]) as db:
-            found = db.execute(queries.READINGS, asked).fetchall()
+        found = self._questions.page([number for _, _, number in series], asked)
         page = [rows.reading(device, names[row[0]], row[1:]) for row in found[:limit]]
         more = rows.write_cursor(*rows.place_after(page, place)) if len(found) > limit else None
         return page, more
@@ -189,9 +257,14 @@ class DuckDbSeries:
         number = self._names.metrics(device).get(metric)
         if number is None:
             return []
+        if cut := rollups.cut(start, end, width_ms, aggregation):
+
+            def reduced(points: str) -> str:
+                return rollups.buckets(points, width_ms, aggregation)
+
+            return [rows.bucket(row) for row in self._questions.rolled(number, start, end, cut, reduced)]
         asked = {"series": number, "start": start, "end": end, "width": width_ms}
-        with self._read() as db:
-            return [rows.bucket(row) for row in db.execute(queries.buckets(aggregation), asked).fetchall()]
+        return [rows.bucket(row) for row in self._questions.ask(queries.buckets(aggregation), asked, [number])]
 
     def export_readings(
         self, devices: Sequence[str], metrics: Sequence[str], start: int, end: int
@@ -199,7 +272,7 @@ class DuckDbSeries:
         """Yield chunks of readings by device, metric, time and arrival."""
         series = self._names.select(devices, metrics)
         keys = [number for _, _, number in series]
-        for chunk in self._export(queries.EXPORT_POINTS, keys, {"start": start, "end": end}):
+        for chunk in self._questions.export(queries.EXPORT_POINTS, keys, {"start": start, "end": end}):
             yield [rows.reading(series[row[0]][0], series[row[0]][1], row[1:]) for row in chunk]
 
     def events(
@@ -217,7 +290,7 @@ class DuckDbSeries:
         beyond = BEGINNING if oldest_first else END_OF_TIME
         t, n = rows.read_numbers(cursor, 2) if cursor else (beyond, beyond)
         asked = {"device": device, "name": name, "start": start, "end": end, "t": t, "n": n, "limit": limit + 1}
-        with self._read() as db:
+        with self._engine.read() as db:
             found = db.execute(queries.OLDEST_EVENTS if oldest_first else queries.NEWEST_EVENTS, asked).fetchall()
         page = found[:limit]
         more = rows.write_cursor(page[-1][2], page[-1][0]) if len(found) > limit else None
@@ -228,7 +301,9 @@ class DuckDbSeries:
     ) -> Iterator[list[StoredEvent]]:
         """Yield chunks of events by device, time and arrival."""
         keys = sorted(set(devices)) or self._event_devices()
-        for chunk in self._export(queries.EXPORT_EVENTS, keys, {"start": start, "end": end, "names": list(names)}):
+        for chunk in self._questions.export(
+            queries.EXPORT_EVENTS, keys, {"start": start, "end": end, "names": list(names)}
+        ):
             yield [rows.event(keys[row[0]], row[1:]) for row in chunk]
 
     def quarantine(
@@ -237,14 +312,14 @@ class DuckDbSeries:
         """Return a page of what was set aside, newest first, and the next cursor."""
         n = rows.read_numbers(cursor, 1)[0] if cursor else END_OF_TIME
         asked = {"agent": agent, "reason": reason, "n": n, "limit": limit + 1}
-        with self._read() as db:
+        with self._engine.read() as db:
             found = db.execute(queries.QUARANTINE, asked).fetchall()
         page = found[:limit]
         return [Quarantined(*row[1:]) for row in page], str(page[-1][0]) if len(found) > limit else None
 
     def quarantined(self, entry: str) -> Quarantined | None:
         """Return one quarantined entry by its id."""
-        with self._read() as db:
+        with self._engine.read() as db:
             row = db.execute(queries.QUARANTINED, {"id": entry}).fetchone()
         return Quarantined(*row) if row else None
 
@@ -260,37 +335,43 @@ class DuckDbSeries:
             quarantined=sizes.quarantined,
             quarantined_bytes=sizes.quarantined_bytes,
             quarantine_evicted=sizes.evicted,
-            disk_bytes=sum(file.stat().st_size for file in files if file.exists()),
+            disk_bytes=sum(file.stat().st_size for file in files if file.exists()) + self._sealer.bytes,
         )
+
+    def backup(self, folder: Path) -> None:
+        """Write all of one moment into an empty folder: the database, and the sealed files that it names."""
+        self._copier.copy(folder)
 
     # inside
 
     def _learn(self, db: Cursor) -> None:
         """Learn what the file holds. A file that is in order is not written to: the disk may be full."""
         db.execute("BEGIN")
-        db.execute(queries.SCHEMA)
+        db.execute(queries.SCHEMA + manifest.SCHEMA + rollups.SCHEMA)
         facts = dict(db.execute("SELECT name, value FROM meta").fetchall())
-        for name, value in {"schema": queries.VERSION, "quarantine_evicted": 0}.items():
-            if name not in facts:
-                db.execute("INSERT INTO meta VALUES ($name, $value)", {"name": name, "value": value})
-        db.execute("COMMIT")
-        if facts.get("schema", queries.VERSION) != queries.VERSION:
+        if facts.get("schema", queries.VERSION) not in {1, queries.VERSION}:
             raise StoreUnavailable(f"{self._path} was written by another version of Lamplighter; use that version")
+        _upgrade(db, facts)
+        db.execute("COMMIT")
         self._names = Dictionary(db.execute("SELECT id, device, metric FROM series").fetchall())
         self._newest = Newest()
-        self._sizes = _Sizes(*db.execute(queries.COUNTS).fetchall()[0])
+        hot = manifest.generations(db)
+        self._active = hot[-1]
+        points = manifest.union(self._path.parent, (), hot)
+        self._sizes = _Sizes(*db.execute(queries.COUNTS.replace("{points}", points)).fetchall()[0])
+        self._sealer.bytes = sum(item.size for item in manifest.known(db))
         self._sizes.loose_marks = self._sizes.marks - db.execute(queries.COUNT_JOINED).fetchall()[0][0]
 
     def _write(self, db: Cursor, commit: Commit, points: Points) -> None:
-        _append(db, "series", relation(self._names.staged, ("id", "device", "metric")))
-        _append(db, "points", points.relation())
+        append(db, "series", relation(self._names.staged, ("id", "device", "metric")))
+        append(db, manifest.hot_name(self._active), points.relation())
         first = self._sizes.event_n + 1
         events = [(first + place, e.device, e.t, e.name, as_json(e.data)) for place, e in enumerate(commit.events)]
-        _append(db, "events", relation(events, queries.EVENT_COLUMNS))
-        _append(db, "marks", relation(commit.marks, queries.MARK_COLUMNS))
+        append(db, "events", relation(events, queries.EVENT_COLUMNS))
+        append(db, "marks", relation(commit.marks, queries.MARK_COLUMNS))
         first = self._sizes.quarantine_n + 1
         entries = [(first + place, size_of(entry), *entry) for place, entry in enumerate(commit.quarantined)]
-        _append(db, "quarantine", relation(entries, queries.QUARANTINE_COLUMNS))
+        append(db, "quarantine", relation(entries, queries.QUARANTINE_COLUMNS))
 
     def _settle(self, commit: Commit, points: Points) -> None:
         """Bring what is in memory up to what is durable now."""
@@ -306,24 +387,24 @@ class DuckDbSeries:
         self._newest.take(points)
         self._newest.began(self._names.settle())
 
-    def _recover(self, error: duckdb.Error, commit: Commit) -> None:
+    def _recover(self, error: EngineError, commit: Commit) -> None:
         """Return when the failed commit is durable after all; raise what it means otherwise.
 
         Whether a commit reached the file before it failed only the file can tell, so it is opened afresh.
         """
-        if isinstance(error, _NEVER_STORABLE):
-            raise Unstorable(_line(error)) from error
-        self._drop()
+        if isinstance(error, NEVER_STORABLE):
+            raise Unstorable(line(error)) from error
+        self._engine.drop()
         self._doubtful = (self._sizes.rows(), commit)
         try:
             if not self._already_taken(commit):
-                raise SeriesError(f"{self._path.name} did not take the data: {_line(error)}") from error
+                raise SeriesError(f"{self._path.name} did not take the data: {line(error)}") from error
         except StoreUnavailable as again:
             raise SeriesError(str(again)) from error
 
     def _already_taken(self, commit: Commit) -> bool:
         """Make sure that the file is open; True when it holds this commit, whose end was not seen before."""
-        if self._database is None:
+        if not self._engine.is_open:
             self._reopen()
         if self._doubtful is None:
             return False
@@ -342,16 +423,16 @@ class DuckDbSeries:
             if sizes.quarantined > limits.quarantine_rows or sizes.quarantined_bytes > limits.quarantine_bytes:
                 self._evict()
             if sizes.loose_marks > max(limits.loose_marks, (sizes.marks - sizes.loose_marks) // 2):
-                with self._transaction() as db:
+                with self._engine.transaction() as db:
                     sizes.marks = _join_marks(db)
                 sizes.loose_marks = 0
-        except duckdb.Error as error:
-            log.warning("%s could not be tidied up: %s", self._path.name, _line(error))
+        except EngineError as error:
+            log.warning("%s could not be tidied up: %s", self._path.name, line(error))
 
     def _evict(self) -> None:
         """Let the oldest of quarantine go, down to nine tenths of its bounds."""
         keep = {"rows": self._limits.quarantine_rows * 9 // 10, "bytes": self._limits.quarantine_bytes * 9 // 10}
-        with self._transaction() as db:
+        with self._engine.transaction() as db:
             oldest, count, size = db.execute(queries.EVICTABLE, keep).fetchall()[0]
             db.execute("DELETE FROM quarantine WHERE n <= $n", {"n": oldest})
             db.execute("UPDATE meta SET value = value + $n WHERE name = 'quarantine_evicted'", {"n": count})
@@ -361,103 +442,48 @@ class DuckDbSeries:
 
     def _look_back(self, numbers: Sequence[int]) -> None:
         """Read the newest points of series that were not asked for since the start."""
-        if missing := self._newest.missing(numbers):
-            with self._wanted(missing) as db:
-                self._newest.merge(missing, db.execute(queries.NEWEST).fetchall())
-
-    def _export(
-        self, export: queries.Export, keys: Sequence[int | str], asked: Mapping[str, Any]
-    ) -> Iterator[list[Any]]:
-        with self._wanted(keys) as db:
-            plan = db.execute(export.plan, asked).fetchall()
-        for group in together(plan):
-            for part in self._slices(export, keys, group, asked):
-                with self._wanted([keys[rank] for rank in part.ranks], part.ranks) as db:
-                    db.execute(export.rows, {**asked, "start": part.start, "end": part.end})
-                    while chunk := db.fetchmany(CHUNK):
-                        yield chunk
-
-    def _slices(
-        self, export: queries.Export, keys: Sequence[int | str], group: list[tuple[int, int]], asked: Mapping[str, Any]
-    ) -> Iterator[Slice]:
-        start, end = asked["start"], asked["end"]
-        (rank, count), *others = group
-        parts = fractions(count)
-        if others or not parts:
-            yield Slice([rank for rank, _ in group], start, end)
-            return
-        with self._wanted([keys[rank]]) as db:
-            cuts = db.execute(export.cuts, {**asked, "cuts": parts}).fetchall()[0][0]
-        yield from cut(rank, start, end, cuts or [])
+        for since in (self._clock() - RECENT, BEGINNING):
+            if missing := self._newest.missing(numbers):
+                found = self._questions.ask(queries.NEWEST, {"since": since}, missing, sealed=False)
+                self._newest.merge(missing if since == BEGINNING else {row[0] for row in found}, found)
 
     def _event_devices(self) -> list[str]:
-        with self._read() as db:
+        with self._engine.read() as db:
             return [device for (device,) in db.execute(queries.EVENT_DEVICES).fetchall()]
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Cursor]:
-        db = self._cursor()
-        try:
-            db.execute("BEGIN")
-            yield db
-            db.execute("COMMIT")
-        finally:
-            db.close()
-
-    @contextmanager
-    def _read(self) -> Iterator[Cursor]:
-        db = self._cursor()
-        try:
-            yield db
-        except duckdb.Error as error:
-            raise SeriesError(f"{self._path.name} could not be read: {_line(error)}") from error
-        finally:
-            db.close()
-
-    @contextmanager
-    def _wanted(self, keys: Sequence[int | str], ranks: Sequence[int] | None = None) -> Iterator[Cursor]:
-        """Give a cursor that knows `wanted`: the keys asked for, with their rank in the answer."""
-        with self._read() as db:
-            order = range(len(keys)) if ranks is None else ranks
-            db.register("wanted", {"key": array(keys), "rank": np.array(order, dtype=np.int64)})
-            yield db
-
-    def _cursor(self) -> Cursor:
-        with self._handing:
-            if self._database is None:
-                raise StoreUnavailable(f"{self._path.name} is closed")
-            return self._database.cursor()
-
-    def _drop(self) -> None:
-        with self._handing:
-            database, self._database = self._database, None
-        if database is not None:
-            database.close()
+    def _rotate(self) -> None:
+        """Begin a new generation of hot points, so that the ones before may be sealed. Raises SeriesError."""
+        with self._writing:
+            if not self._engine.is_open:
+                self._reopen()
+            fresh = self._active + STEP
+            try:
+                with self._engine.transaction() as db:
+                    db.execute(manifest.HOT_TABLE.format(name=manifest.hot_name(fresh)))
+                    db.execute("INSERT INTO hot VALUES ($generation)", {"generation": fresh})
+            except EngineError as error:
+                # Whether it is durable only the file can tell.
+                self._engine.drop()
+                self._reopen()
+                raise SeriesError(f"{self._path.name} took no new generation: {line(error)}") from error
+            self._active = fresh
 
 
-def _config(path: Path, limits: Limits) -> dict[str, str | bool | int | float | list[str]]:
-    return {
-        "memory_limit": limits.memory,
-        "threads": limits.threads,
-        "async_threads": 1,
-        # Else its allocator keeps what a query has used, for ever: 14 MB in an idle hub.
-        "allocator_background_threads": True,
-        "temp_directory": str(path.with_name(path.name + ".tmp")),
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-    }
-
-
-def _unavailable(path: Path, error: duckdb.Error) -> StoreUnavailable:
-    if "could not set lock" in str(error).lower():
-        return StoreUnavailable(f"{path} is used by another hub; stop it, or choose another folder with --data")
-    if "no space left" in str(error).lower():
-        return StoreUnavailable(f"{path} cannot be opened: the disk is full; make room")
-    return StoreUnavailable(f"{path} cannot be opened: {_line(error)}; restore a backup, or move the file away")
-
-
-def _line(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0][:300]
+def _upgrade(db: Cursor, facts: Mapping[str, int]) -> None:
+    """Bring a file up to this version, inside the caller's transaction. A file that is in order is not written to."""
+    if facts.get("schema") == queries.VERSION:
+        return
+    if "schema" in facts:
+        db.execute(f"ALTER TABLE points RENAME TO {manifest.hot_name(0)}")
+        db.execute("INSERT INTO meta VALUES ('forgotten', 0)")
+        db.execute("UPDATE meta SET value = $version WHERE name = 'schema'", {"version": queries.VERSION})
+    else:
+        db.execute(manifest.HOT_TABLE.format(name=manifest.hot_name(0)))
+        db.execute(
+            "INSERT INTO meta VALUES ('schema', $version), ('quarantine_evicted', 0), ('forgotten', 0)",
+            {"version": queries.VERSION},
+        )
+    db.execute("INSERT INTO hot VALUES (0)")
 
 
 def _join_marks(db: Cursor) -> int:
@@ -468,10 +494,3 @@ def _join_marks(db: Cursor) -> int:
     db.execute("DROP TABLE joined")
     found: int = db.execute("SELECT count(*) FROM marks").fetchall()[0][0]
     return found
-
-
-def _append(db: Cursor, table: str, incoming: Mapping[str, Any]) -> None:
-    """Append equally long columns to a table, in their order. DuckDB finds `incoming` by its name in this frame."""
-    if incoming and len(next(iter(incoming.values()))):
-        names = ", ".join(incoming)
-        db.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")  # noqa: S608 (names of this package)

@@ -55,7 +55,7 @@ class Newest:
         with self._lock:
             return [number for number in numbers if number >= len(self._t) or not self._complete[number]]
 
-    def merge(self, numbers: Sequence[int], rows: Iterable[tuple[Any, ...]]) -> None:
+    def merge(self, numbers: Iterable[int], rows: Iterable[tuple[Any, ...]]) -> None:
         """Take up what the history holds of series: rows of number, t, number, truth, text, quality."""
         with self._lock:
             for series, t, value, truth, text, quality in rows:

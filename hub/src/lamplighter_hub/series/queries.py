@@ -1,7 +1,8 @@
 """The SQL of the embedded store. `wanted` is a small relation (key, rank) that a query is given beside its parameters.
 
-Points have no key: rows are appended as they arrive, so `t` is nearly sorted and row groups that lie outside of a
-range are skipped; `rowid` is the order of arrival.
+`{points}` stands for hot and sealed points as one relation (manifest.py); its `place` is the order of arrival within
+equal times of a series. Hot points have no key: rows are appended as they arrive, so `t` is nearly sorted and row
+groups that lie outside of a range are skipped.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from lamplighter_protocols.profile import Aggregation
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (name VARCHAR NOT NULL, value BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS series (id INTEGER NOT NULL, device VARCHAR NOT NULL, metric VARCHAR NOT NULL);
-CREATE TABLE IF NOT EXISTS points (
-    series INTEGER NOT NULL, t BIGINT NOT NULL, number DOUBLE, truth BOOLEAN, text VARCHAR, quality UTINYINT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (
     n BIGINT NOT NULL, device VARCHAR NOT NULL, t BIGINT NOT NULL, name VARCHAR NOT NULL, data VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS marks (
@@ -26,23 +25,23 @@ CREATE TABLE IF NOT EXISTS quarantine (
     device VARCHAR NOT NULL, channel VARCHAR NOT NULL, reason VARCHAR NOT NULL, field VARCHAR NOT NULL,
     detail VARCHAR NOT NULL, payload BLOB NOT NULL);
 """
-VERSION: Final = 1
+VERSION: Final = 2
 
 _RANGE: Final = "p.t >= $start AND p.t < $end"
 
 NEWEST: Final = """
-WITH newest AS (
-    SELECT p.series, max(p.t) AS t FROM points p JOIN wanted w ON p.series = w.key GROUP BY p.series)
+WITH known AS NOT MATERIALIZED (
+    SELECT * FROM {points} UNION ALL SELECT series, t, number, truth, text, quality, -1 FROM newest),
+top AS (SELECT p.series, max(p.t) AS t FROM known p JOIN wanted w ON p.series = w.key WHERE p.t >= $since GROUP BY 1)
 SELECT p.series, p.t, p.number, p.truth, p.text, p.quality
-FROM points p JOIN newest n ON p.series = n.series AND p.t = n.t
-ORDER BY p.series, p.rowid DESC
+FROM known p JOIN top n ON p.series = n.series AND p.t = n.t WHERE p.t >= $since ORDER BY p.series, p.place DESC
 """
-SPAN: Final = f"SELECT count(*), min(p.t), max(p.t) FROM points p WHERE p.series = $series AND {_RANGE}"  # noqa: S608
+SPAN: Final = f"SELECT count(*), min(p.t), max(p.t) FROM {{points}} p WHERE p.series = $series AND {_RANGE}"  # noqa: S608
 READINGS: Final = f"""
 SELECT w.rank, p.t, p.number, p.truth, p.text, p.quality
-FROM points p JOIN wanted w ON p.series = w.key
+FROM {{points}} p JOIN wanted w ON p.series = w.key
 WHERE {_RANGE} AND (p.t > $after OR (p.t = $after AND w.rank >= $rank))
-ORDER BY p.t, w.rank, p.rowid LIMIT $limit OFFSET $skip
+ORDER BY p.t, w.rank, p.place LIMIT $limit OFFSET $skip
 """  # noqa: S608
 
 _EVENTS: Final = """
@@ -72,17 +71,19 @@ SELECT agent, outbox, stream, min(first) AS first, max(last) AS last, sum(stored
        sum(quarantined)::BIGINT, sum(dropped)::BIGINT
 FROM (
     SELECT *, sum((reach IS NULL OR first > reach + 1)::INTEGER) OVER ordered AS island FROM (
-        SELECT *, max(last) OVER (PARTITION BY agent, outbox, stream ORDER BY first, last, rowid
-                                  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach, rowid AS place
-        FROM marks)
-    WINDOW ordered AS (PARTITION BY agent, outbox, stream ORDER BY first, last, place ROWS UNBOUNDED PRECEDING))
-GROUP BY agent, outbox, stream, island
-ORDER BY agent, outbox, stream, first
+        SELECT *, max(last) OVER (PARTITION BY agent, outbox, stream, lost ORDER BY first, last, place
+                                  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
+        FROM (SELECT *, rowid AS place, dropped > 0 AS lost FROM marks))
+    WINDOW ordered AS (PARTITION BY agent, outbox, stream, lost ORDER BY first, last, place ROWS UNBOUNDED PRECEDING))
+GROUP BY agent, outbox, stream, lost, island
+ORDER BY agent, outbox, stream, first, last, lost DESC
 """
 
 COUNT_JOINED: Final = f"SELECT count(*) FROM ({JOINED_MARKS})"  # noqa: S608
 COUNTS: Final = """
-SELECT (SELECT count(*) FROM points), (SELECT count(*) FROM events), (SELECT coalesce(max(n), 0) FROM events),
+SELECT (SELECT count(*) FROM {points}) + (SELECT coalesce(sum(rows), 0)::BIGINT FROM files)
+           + (SELECT coalesce(sum(value), 0)::BIGINT FROM meta WHERE name = 'forgotten'),
+       (SELECT count(*) FROM events), (SELECT coalesce(max(n), 0) FROM events),
        (SELECT count(*) FROM marks), (SELECT count(*) FROM quarantine), (SELECT coalesce(sum(size), 0) FROM quarantine),
        (SELECT coalesce(max(n), 0) FROM quarantine),
        (SELECT coalesce(sum(value), 0) FROM meta WHERE name = 'quarantine_evicted')
@@ -107,9 +108,9 @@ SELECT bucket, count(*) FILTER (good), min(x), max(x), {_AGGREGATES[aggregation]
        arg_max(struct_pack(a := number, b := truth, c := text), struct_pack(t := t, place := place)) FILTER (good),
        count(*) FILTER (NOT good)
 FROM (
-    SELECT p.t - ((p.t % $width) + $width) % $width AS bucket, p.t, p.rowid AS place, p.number, p.truth, p.text,
+    SELECT p.t - ((p.t % $width) + $width) % $width AS bucket, p.t, p.place, p.number, p.truth, p.text,
            p.quality = 0 AS good, CASE WHEN good THEN coalesce(p.number, p.truth::INTEGER::DOUBLE) END AS x
-    FROM points p WHERE p.series = $series AND {_RANGE})
+    FROM {{points}} p WHERE p.series = $series AND {_RANGE})
 GROUP BY bucket ORDER BY bucket
 """  # noqa: S608
 
@@ -129,7 +130,7 @@ class Export(NamedTuple):
     rows: str
 
 
-_POINTS: Final = f"FROM points p JOIN wanted w ON p.series = w.key WHERE {_RANGE}"
+_POINTS: Final = f"FROM {{points}} p JOIN wanted w ON p.series = w.key WHERE {_RANGE}"
 _NAMED: Final = f"""FROM events p JOIN wanted w ON p.device = w.key
 WHERE {_RANGE} AND (len($names) = 0 OR list_contains($names, p.name))"""
 
@@ -142,6 +143,6 @@ def _export(columns: str, source: str, arrival: str) -> Export:
     )
 
 
-EXPORT_POINTS: Final = _export("p.t, p.number, p.truth, p.text, p.quality", _POINTS, "p.rowid")
+EXPORT_POINTS: Final = _export("p.t, p.number, p.truth, p.text, p.quality", _POINTS, "p.place")
 EXPORT_EVENTS: Final = _export("p.t, p.name, p.data", _NAMED, "p.n")
 EVENT_DEVICES: Final = "SELECT DISTINCT device FROM events ORDER BY device"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from lamplighter_protocols.errors import LamplighterError
@@ -59,7 +60,10 @@ class StoredEvent(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Sequence numbers `first..last` of an agent's stream are dealt with; the rest are numbers of records."""
+    """Sequence numbers `first..last` of an agent's stream are dealt with; the rest are numbers of records.
+
+    With `dropped` all of them are lost, and the other counts are 0.
+    """
 
     agent: str
     outbox: str
@@ -143,7 +147,10 @@ class TimeSeries(Protocol):
         """
 
     def marks(self) -> Iterator[Mark]:
-        """Return the marks by agent, outbox, stream and first number; neighbouring and overlapping ones are joined."""
+        """Return the marks by agent, outbox, stream and first number; neighbouring and overlapping ones are joined.
+
+        Marks of losses (`dropped` above 0) are joined among themselves only: which numbers are lost must stay known.
+        """
 
     def latest(self, devices: Sequence[str]) -> dict[str, dict[str, Reading]]:
         """Return the newest reading of each metric by device; of equal times the one that arrived last."""
@@ -200,6 +207,12 @@ class TimeSeries(Protocol):
 
     def counts(self) -> Counts:
         """Return the store's sizes, without reading through it."""
+
+    def backup(self, folder: Path) -> None:
+        """Write all of one moment, not before the call, into an empty data folder; reading and writing go on.
+
+        A store that is opened on that folder answers as this one did at that moment.
+        """
 
     def close(self) -> None:
         """Make the file tidy and let go of it; no method may be called afterwards."""

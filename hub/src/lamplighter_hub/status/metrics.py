@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ControlCollector(Collector):
-    """Agents, devices, commands, configuration and refusals."""
+    """Agents, devices, commands, configuration, refusals, ledger and throttle."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -34,9 +34,33 @@ class ControlCollector(Collector):
         yield pending
         yield _counter("lamplighter_refused", "Who was refused, by reason.", "reason", hub.refusals.totals())
         yield _counter("lamplighter_results_odd", "Results that cannot be.", "reason", hub.commands.counts)
+        yield from self._ledger()
         ignored = CounterMetricFamily("lamplighter_presence_ignored", "Wills and births of sessions that were over.")
         ignored.add_metric([], hub.presence.ignored)
         yield ignored
+
+    def _ledger(self) -> Iterator[Metric]:
+        """Yield what is sent, stored and lost; the violations must stay 0."""
+        totals = dict(self._services.facts.get("ledger", self._services.ledger.totals)())
+        fates = ("stored", "duplicate", "quarantined", "dropped", "held", "missing")
+        yield _gauge("lamplighter_ledger_records", "Records by fate.", "fate", {fate: totals[fate] for fate in fates})
+        throttle = dict(self._services.facts["throttle"]()) if "throttle" in self._services.facts else {}
+        for name, text, value in (
+            ("ledger_received", "Records received, repetitions included.", totals["received"]),
+            ("ledger_violations", "received = stored + duplicate + quarantined did not hold.", totals["violations"]),
+            ("ledger_fetches", "Fetches of missing records.", totals.get("fetches", 0)),
+            ("ledger_fetched_records", "Missing records settled by a fetch.", totals.get("fetched_records", 0)),
+            ("throttle_receipts", "Receipts that asked to hold the backlog.", throttle.get("receipts", 0)),
+        ):
+            yield CounterMetricFamily(f"lamplighter_{name}", text, value)
+        for name, text, value in (
+            ("ledger_holes", "Missing ranges of records.", totals["holes"]),
+            ("ledger_oldest_hole_seconds", "Age of the oldest missing range.", totals.get("oldest_hole_s", 0)),
+            ("samples_lost_per_million", "Dropped or missing.", totals["samples_lost_per_million"]),
+            ("throttle_active", "1 while agents are asked to hold their backlog.", int(throttle.get("active", False))),
+            ("ingest_queue_fill", "How full the ingest queue is, 0 to 1.", throttle.get("fill_percent", 0) / 100),
+        ):
+            yield GaugeMetricFamily(f"lamplighter_{name}", text, value)
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:

@@ -63,6 +63,11 @@ class Inbox:
         """Bytes that wait."""
         return self._size
 
+    @property
+    def fill(self) -> float:
+        """How full it is, from 0 to 1; up to 2 with messages that the broker keeps for us."""
+        return max(len(self._waiting) / self._budget.messages, self._size / self._budget.size)
+
     def put(self, message: Message) -> bool:
         """Add a message; false when there is no room for it, which is then counted."""
         with self._filled:

@@ -148,6 +148,11 @@ class Session:
         return self._inbox.size
 
     @property
+    def fill(self) -> float:
+        """How full the queue of what waits to be taken is, from 0 to 1 (beyond with QoS 1)."""
+        return self._inbox.fill
+
+    @property
     def shed(self) -> int:
         """QoS 0 messages dropped unread since the start, because the inbox was full."""
         return self._inbox.shed

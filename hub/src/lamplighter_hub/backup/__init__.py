@@ -1,0 +1,1 @@
+"""Backups of a running hub, and how one becomes a hub again."""

@@ -1,0 +1,1 @@
+"""The series store in InfluxDB 2 (docs/decisions/0045)."""

@@ -1,0 +1,197 @@
+"""Which commits are valid: what makes several writes to InfluxDB one commit.
+
+A commit has a number, and every point carries it. Its record is one point of the measurement `commits`, at the number
+as time, in three steps: `start`, `end` before the first of its points is sent; `body_0` ... with its marks once all are
+durable; or `void` when it was given up. Readers leave out what is not valid. A write that is still under way when its
+commit is given up can arrive as late as it likes: it is void.
+
+From time to time the sum of all records becomes a point of the measurement `checkpoints`, and the records are deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, NamedTuple
+
+from lamplighter_hub.series.influx.asking import named, select
+from lamplighter_hub.series.influx.client import Influx
+from lamplighter_hub.series.influx.islands import Islands
+from lamplighter_hub.series.influx.lines import QUALITIES, joined, pieces
+from lamplighter_hub.series.store import Commit, Mark, SeriesError, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+SCHEMA: Final = 1
+
+
+class Void(NamedTuple):
+    """Commits `first..last` are not valid; what was written of them has times from `start` to `end` (ms).
+
+    It took places below `places`, which nobody else may take: its writes may still arrive.
+    """
+
+    first: int
+    last: int
+    start: int
+    end: int
+    places: int
+
+
+class Reach(NamedTuple):
+    """Which times (ms) the points of a commit have, from `start` to `end`, and below which place they lie."""
+
+    start: int
+    end: int
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What would need a look through the store."""
+
+    points: int = 0
+    events: int = 0
+    quarantined: int = 0
+    quarantined_bytes: int = 0
+    evicted: int = 0
+
+
+class Valid(NamedTuple):
+    """What a reader may see: commits up to `last` that are not void."""
+
+    last: int
+    voids: tuple[Void, ...]
+
+    def condition(self, start: int, end: int) -> str:
+        """Return the condition on points from `start` up to `end` (ms).
+
+        >>> Valid(9, (Void(3, 4, 0, 99, 1),)).condition(50, 200)
+        'stamp < 160 AND (stamp < 48 OR stamp >= 80)'
+        """
+        near = (void for void in self.voids if void.start < end and void.end >= start)
+        gaps = [f"(stamp < {void.first * QUALITIES} OR stamp >= {(void.last + 1) * QUALITIES})" for void in near]
+        return " AND ".join([f"stamp < {(self.last + 1) * QUALITIES}", *gaps])
+
+
+class Journal:
+    """The commits of one bucket. Used under the writer's lock; `valid` may be read by anyone."""
+
+    def __init__(self, influx: Influx, most_records: int) -> None:
+        self._influx = influx
+        self._most_records = most_records
+        self._records = 0
+        self.valid = Valid(0, ())
+        self.number = 1
+        self.totals = Totals()
+        self.marks = Islands()
+
+    def load(self) -> None:
+        """Read what is valid. A commit that was under way when the hub ended is void from now on."""
+        known = self._load_checkpoint()
+        (tables,) = self._influx.query(select("*", "commits", f"time > {known}"))
+        rows = named(tables)
+        for row in rows:
+            self._load_record(row)
+        if not (known or rows):
+            self.checkpoint()
+
+    def begin(self, reach: Reach) -> None:
+        """Announce the commit in hand."""
+        self._write(f"start={reach.start}i,end={reach.end}i,places={reach.places}i")
+
+    def finish(self, marks: Sequence[Mark], totals: Totals) -> None:
+        """Make the commit in hand valid: its points are durable, and its marks become so."""
+        body = json.dumps({"marks": marks, "totals": asdict(totals)}, separators=(",", ":"))
+        self._write(pieces("body", body))
+        self._take(self.number, marks, totals)
+        self.number += 1
+
+    def give_up(self, reach: Reach) -> None:
+        """Make the commit in hand void."""
+        self._write(f"void=true,start={reach.start}i,end={reach.end}i,places={reach.places}i")
+        self._forget(self.number, reach)
+        self.number += 1
+
+    def tidy(self) -> None:
+        """Sum the records up when there are many. What fails here is tried again after a later commit."""
+        if self._records <= max(self._most_records, len(self.marks)):
+            return
+        try:
+            self.checkpoint()
+        except SeriesError as error:
+            log.warning("the records of commits could not be summed up: %s", error)
+
+    def checkpoint(self, totals: Totals | None = None) -> None:
+        """Write the sum of all records, and delete them."""
+        totals = totals or self.totals
+        last = self.number - 1
+        body = {"schema": SCHEMA, "marks": list(self.marks), "totals": asdict(totals), "voids": self.valid.voids}
+        self._influx.write(f"checkpoints {pieces('body', json.dumps(body, separators=(',', ':')))} {last}\n".encode())
+        self.totals = totals
+        self._records = 0
+        self._influx.delete("commits", 0, last)
+        if last:
+            self._influx.delete("checkpoints", 0, last - 1)
+
+    def _write(self, fields: str) -> None:
+        self._influx.write(f"commits {fields} {self.number}\n".encode())
+
+    def _load_checkpoint(self) -> int:
+        (tables,) = self._influx.query("SELECT * FROM checkpoints ORDER BY time DESC LIMIT 1")
+        if not tables:
+            return 0
+        row = named(tables)[0]
+        found: dict[str, Any] = json.loads(joined("body", row))
+        if found["schema"] != SCHEMA:
+            raise StoreUnavailable("the bucket was written by another version of Lamplighter; use that version")
+        self.totals = Totals(**found["totals"])
+        for mark in found["marks"]:
+            self.marks.add(Mark(*mark))
+        last: int = row["time"]
+        self.valid = Valid(last, tuple(Void(*void) for void in found["voids"]))
+        self.number = last + 1
+        return last
+
+    def _load_record(self, row: dict[str, Any]) -> None:
+        self.number = row["time"]
+        body = None if row.get("void") else joined("body", row)
+        if body:
+            found = json.loads(body)
+            self._take(self.number, [Mark(*mark) for mark in found["marks"]], Totals(**found["totals"]))
+        else:
+            reach = Reach(row["start"], row["end"], row["places"])
+            if not row.get("void"):
+                self._write("void=true")
+            self._forget(self.number, reach)
+        self.number += 1
+
+    def _take(self, number: int, marks: Sequence[Mark], totals: Totals) -> None:
+        for mark in marks:
+            self.marks.add(mark)
+        self.totals = totals
+        self._records += 1 + len(marks)
+        self.valid = Valid(number, self.valid.voids)
+
+    def _forget(self, number: int, reach: Reach) -> None:
+        """Note a void commit; in a row they are one, so that a condition does not grow with every attempt."""
+        before, void = self.valid.voids, Void(number, number, *reach)
+        if before and before[-1].last == number - 1:
+            before, last = before[:-1], before[-1]
+            start, end = min(last.start, reach.start), max(last.end, reach.end)
+            void = Void(last.first, number, start, end, max(last.places, reach.places))
+        self.valid = Valid(number, (*before, void))
+        self._records += 1
+
+
+def after(totals: Totals, commit: Commit, points: int, quarantined_bytes: int) -> Totals:
+    """Return the totals after a commit."""
+    return replace(
+        totals,
+        points=totals.points + points,
+        events=totals.events + len(commit.events),
+        quarantined=totals.quarantined + len(commit.quarantined),
+        quarantined_bytes=totals.quarantined_bytes + quarantined_bytes,
+    )

@@ -1,0 +1,348 @@
+"""Questions of the hub, put to InfluxDB: each sees the commits that are valid when it begins."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from lamplighter_hub.series.influx import asking
+from lamplighter_hub.series.influx.asking import Row, literal, within
+from lamplighter_hub.series.influx.client import Influx, Table
+from lamplighter_hub.series.influx.fast import fast_buckets
+from lamplighter_hub.series.influx.journal import Valid
+from lamplighter_hub.series.influx.lines import NS, TEXTS, joined
+from lamplighter_hub.series.influx.places import Answer, Question
+from lamplighter_hub.series.influx.reduce import Reducer
+from lamplighter_hub.series.rows import Place, place_after, write_cursor
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Bucket, Quarantined, Span, StoredEvent
+from lamplighter_protocols.profile import Aggregation
+from lamplighter_protocols.readings import Reading
+
+CHUNK: Final = 5_000
+"""Rows that an export hands out at once."""
+LARGE_CHUNK: Final = 20_000
+TOGETHER: Final = 20
+"""Series in one question of an export: at most TOGETHER * CHUNK rows come back."""
+DEVICES: Final = 200
+"""Devices named in one question."""
+NEAR_MS: Final = 120_000
+NEAR_DEVICES: Final = 50
+"""Questions for places within this time and of so many devices are asked together."""
+RECENT_MS: Final = 8 * 86_400_000
+"""Where the newest points are looked for first, so that years of data are not opened."""
+
+
+class Series(NamedTuple):
+    """A series by name and number."""
+
+    device: str
+    metric: str
+    number: int
+
+
+class Reader:
+    """Reads one bucket. Safe to use from several threads."""
+
+    def __init__(self, influx: Influx, valid: Callable[[], Valid]) -> None:
+        self._influx = influx
+        self._valid = valid
+
+    # readings
+
+    def span(self, device: str, metric: str, start: int, end: int) -> Span:
+        """Return how many points a series holds, the first and the last time."""
+        where = asking.one_series(device, metric), self._seen(start, end)
+        asked = ("count(stamp)", "first(stamp)", "last(stamp)")
+        counted, first, last = self._influx.query(*(asking.select(what, "readings", *where) for what in asked))
+        if not counted:
+            return Span(0, None, None)
+        return Span(asking.rows(counted)[0][1], asking.rows(first)[0][0] // NS, asking.rows(last)[0][0] // NS)
+
+    def readings(
+        self, device: str, metrics: Sequence[str], start: int, end: int, limit: int, place: Place | None
+    ) -> tuple[list[Reading], str | None]:
+        """Return a page of readings and the next cursor."""
+        which = f"device = {literal(device)} AND {asking.any_of('metric', metrics)}"
+
+        def select(first: int, last: int, most: int | None) -> list[Row]:
+            limits = self._seen(first, last)
+            what = f"{asking.VALUES}, metric"
+            (found,) = self._influx.query(asking.select(what, "readings", which, limits, more=asking.limited(most)))
+            return asking.rows(found)
+
+        def order(row: Row) -> tuple[int, str, int]:
+            return row[0] // NS, row[5], row[0]
+
+        found: list[Row] = []
+        if place is not None and start <= place.t < end:
+            found = _rest(sorted(select(place.t, place.t + 1, None), key=order), place)
+        begin = start if place is None else max(start, place.t + 1)
+        if len(found) <= limit and begin < end:
+            found += sorted(asking.whole(select, begin, end, limit + 1), key=order)
+        page = [asking.reading(device, row[5], row) for row in found[:limit]]
+        return page, write_cursor(*place_after(page, place)) if len(found) > limit else None
+
+    def buckets(
+        self, device: str, metric: str, start: int, end: int, width_ms: int, aggregation: Aggregation
+    ) -> list[Bucket]:
+        """Return the buckets of a series: reduced by InfluxDB where that is possible, else here."""
+        span = self.span(device, metric, start, end)
+        if span.first is None or span.last is None:
+            return []
+        start, end = max(start, span.first), min(end, span.last + 1)
+        where = f"{asking.one_series(device, metric)} AND {self._seen(start, end)}"
+        found = fast_buckets(self._influx, where, (start, end), width_ms, aggregation)
+        if found is not None:
+            return found
+        reducer = Reducer(width_ms, aggregation)
+        for rows in self._pages(device, metric, start, end):
+            reducer.take(rows)
+        return reducer.buckets()
+
+    def export_readings(self, series: Sequence[Series], start: int, end: int) -> Iterator[list[Reading]]:
+        """Yield chunks of readings by series, time and arrival."""
+        for place in range(0, len(series), TOGETHER):
+            part = series[place : place + TOGETHER]
+            which = " OR ".join(f"({asking.one_series(one.device, one.metric)})" for one in part)
+            groups = f"GROUP BY device, metric LIMIT {CHUNK}"
+            (tables,) = self._influx.query(
+                asking.select(asking.VALUES, "readings", f"({which})", self._seen(start, end), more=groups)
+            )
+            first = {(table.tags["device"], table.tags["metric"]): table.rows for table in tables}
+            for one in part:
+                for rows in self._from(first.get((one.device, one.metric), []), one, start, end):
+                    yield [asking.reading(one.device, one.metric, row) for row in rows]
+
+    def _from(self, first: list[Row], one: Series, start: int, end: int) -> Iterator[list[Row]]:
+        if first:
+            yield first
+        if len(first) == CHUNK:
+            yield from self._pages(one.device, one.metric, start, end, after=first[-1][0])
+
+    def _pages(self, device: str, metric: str, start: int, end: int, after: int | None = None) -> Iterator[list[Row]]:
+        """Yield all rows of a series in chunks; no question stays open while somebody reads them."""
+        which = asking.one_series(device, metric)
+        while True:
+            behind = () if after is None else (f"time > {after}",)
+            limits = which, self._seen(start, end), *behind
+            (tables,) = self._influx.query(
+                asking.select(asking.VALUES, "readings", *limits, more=asking.limited(LARGE_CHUNK))
+            )
+            rows = asking.rows(tables)
+            if rows:
+                yield rows
+            if len(rows) < LARGE_CHUNK:
+                return
+            after = rows[-1][0]
+
+    def newest(self, series: Sequence[Series]) -> Iterator[tuple[Series, Row]]:
+        """Return the newest valid row of each series that has one."""
+        return self._newest(asking.VALUES, "readings", series, valid=True)
+
+    def newest_times(self, series: Sequence[Series]) -> dict[int, int]:
+        """Return the newest time (ns) by number of series, whether it is valid or not."""
+        found = self._newest("stamp", "readings", series, valid=False)
+        return {one.number: row[0] for one, row in found}
+
+    def newest_event_times(self, devices: Sequence[Series]) -> dict[int, int]:
+        """Return the newest time (ns) of an event by number of devices."""
+        found = self._newest("n", "events", devices, valid=False)
+        return {one.number: row[0] for one, row in found}
+
+    def _newest(
+        self, what: str, measurement: str, series: Sequence[Series], *, valid: bool
+    ) -> Iterator[tuple[Series, Row]]:
+        recent = time.time_ns() // NS - RECENT_MS
+        missing = {one[:2]: one for one in series}
+        for start, end in ((recent, END_OF_TIME), (BEGINNING, recent)):
+            if not missing:
+                return
+            limits = self._seen(start, end) if valid else within(start, end)
+            for table, row in self._last_rows(what, measurement, list(missing.values()), limits):
+                if one := missing.pop((table.tags["device"], table.tags.get("metric", "")), None):
+                    yield one, row
+
+    def _last_rows(
+        self, what: str, measurement: str, series: Sequence[Series], limits: str
+    ) -> Iterator[tuple[Table, Row]]:
+        groups = "device, metric" if measurement == "readings" else "device"
+        devices = list(dict.fromkeys(one.device for one in series))
+        metrics = list(dict.fromkeys(one.metric for one in series if one.metric))
+        only = [asking.any_of("metric", metrics)] if 0 < len(metrics) < DEVICES else []
+        more = f"GROUP BY {groups} ORDER BY time DESC LIMIT 1"
+        for place in range(0, len(devices), DEVICES):
+            which = asking.any_of("device", devices[place : place + DEVICES]), *only, limits
+            (tables,) = self._influx.query(asking.select(what, measurement, *which, more=more))
+            for table in tables:
+                yield table, table.rows[0]
+
+    # which nanoseconds are taken
+
+    def look(self, measurement: str, questions: Sequence[tuple[Series, Question]]) -> list[Answer]:
+        """Return which places are taken, whether by valid points or not."""
+        answers: dict[Question, Answer] = {}
+        for group in _near(questions):
+            taken, following = self._taken(measurement, group)
+            for one, question in group:
+                answers[question] = _answer(question, taken.get(one[:2], []), following.get(one[:2], []))
+        return [answers[question] for _, question in questions]
+
+    def _taken(
+        self, measurement: str, group: Sequence[tuple[Series, Question]]
+    ) -> tuple[dict[tuple[str, str], list[Row]], dict[tuple[str, str], list[Row]]]:
+        """Return the rows of all these series within the range that holds all questions, and the first behind it."""
+        # Whole devices: a device's metrics come together, and InfluxDB finds many single series much slower.
+        which = asking.any_of("device", dict.fromkeys(one.device for one, _ in group))
+        start, end = min(question.start for _, question in group), max(question.end for _, question in group) + 1
+        groups = "GROUP BY device, metric" if measurement == "readings" else "GROUP BY device"
+        inside, behind = self._influx.query(
+            asking.select("stamp", measurement, which, within(start, end), more=groups),
+            asking.select("stamp", measurement, which, within(end, END_OF_TIME), more=f"{groups} LIMIT 1"),
+        )
+        return _by_series(inside), _by_series(behind)
+
+    # events
+
+    def events(
+        self,
+        which: tuple[str | None, str | None],
+        start: int,
+        end: int,
+        limit: int,
+        after: tuple[int, int] | None,
+        *,
+        oldest_first: bool,
+    ) -> tuple[list[StoredEvent], str | None]:
+        """Return a page of events and the next cursor; `which` is device and name."""
+        step = 1 if oldest_first else -1
+
+        def order(row: Row) -> tuple[int, int]:
+            return step * (row[0] // NS), step * row[1]["n"]
+
+        def select(first: int, last: int, most: int | None) -> list[Row]:
+            return sorted(self._events(which, first, last, most, oldest_first=oldest_first), key=order)
+
+        found: list[Row] = []
+        if after is not None:
+            t, n = after
+            if start <= t < end:
+                found = [row for row in select(t, t + 1, None) if step * row[1]["n"] > step * n]
+            start, end = (max(start, t + 1), end) if oldest_first else (start, min(end, t))
+        if len(found) <= limit and start < end:
+            found += sorted(asking.whole(select, start, end, limit + 1), key=order)
+        page = [row[1] for row in found[:limit]]
+        more = write_cursor(page[-1]["time"] // NS, page[-1]["n"]) if len(found) > limit else None
+        return [asking.event(row) for row in page], more
+
+    def export_events(
+        self, devices: Sequence[str], names: Sequence[str], start: int, end: int
+    ) -> Iterator[list[StoredEvent]]:
+        """Yield chunks of events by device, time and arrival."""
+        for device in devices:
+            after: int | None = None
+            while True:
+                rows = self._events((device, None), start, end, CHUNK, oldest_first=True, after=after)
+                found = [asking.event(row[1]) for row in rows if not names or row[1]["name"] in names]
+                if found:
+                    yield found
+                if len(rows) < CHUNK:
+                    break
+                after = rows[-1][0]
+
+    def _events(
+        self,
+        which: tuple[str | None, str | None],
+        start: int,
+        end: int,
+        most: int | None,
+        *,
+        oldest_first: bool,
+        after: int | None = None,
+    ) -> list[Row]:
+        device, name = which
+        parts = [self._seen(start, end)]
+        parts += [f"device = {literal(device)}"] if device is not None else []
+        parts += [f'"name" = {literal(name)}'] if name is not None else []
+        parts += [f"time > {after}"] if after is not None else []
+        more = asking.limited(most) if oldest_first else f"ORDER BY time DESC {asking.limited(most)}"
+        (tables,) = self._influx.query(asking.select("*", "events", *parts, more=more))
+        return [[row["time"], row] for row in asking.named(tables)]
+
+    # quarantine
+
+    def quarantine(
+        self, agent: str | None, reason: str | None, limit: int, before: int
+    ) -> tuple[list[Quarantined], str | None]:
+        """Return a page of what was set aside, newest first, and the next cursor."""
+        parts = [self._valid().condition(BEGINNING, END_OF_TIME), f"time < {min(before, asking.LATEST_NS)}"]
+        parts += [f"agent = {literal(agent)}"] if agent is not None else []
+        parts += [f"reason = {literal(reason)}"] if reason is not None else []
+        found = self._set_aside(" AND ".join(parts), limit + 1)
+        page = found[:limit]
+        return list(map(_entry, page)), str(page[-1]["time"]) if len(found) > limit else None
+
+    def quarantined(self, entry: str) -> Quarantined | None:
+        """Return one entry by its id."""
+        found = self._set_aside(f"id = {literal(entry)} AND {self._valid().condition(BEGINNING, END_OF_TIME)}", 1)
+        return _entry(found[0]) if found else None
+
+    def quarantine_sizes(self) -> list[tuple[int, int]]:
+        """Return place (ns) and size in bytes of all entries, newest first."""
+        condition = self._valid().condition(BEGINNING, END_OF_TIME)
+        (tables,) = self._influx.query(asking.select("size", "quarantine", condition, more="ORDER BY time DESC"))
+        return [(row[0], row[1]) for row in asking.rows(tables)]
+
+    def _set_aside(self, condition: str, limit: int) -> list[dict[str, Any]]:
+        more = f"ORDER BY time DESC {asking.limited(limit)}"
+        (tables,) = self._influx.query(asking.select("*", "quarantine", condition, more=more))
+        return asking.named(tables)
+
+    # what there is
+
+    def tags(self, measurement: str) -> list[dict[str, str]]:
+        """Return the tags of all series of a measurement."""
+        (tables,) = self._influx.query(f"SHOW SERIES FROM {measurement}")
+        return [dict(part.split("=", 1) for part in row[0].split(",")[1:]) for row in asking.rows(tables)]
+
+    def _seen(self, start: int, end: int) -> str:
+        return f"{within(start, end)} AND {self._valid().condition(start, end)}"
+
+
+def _near(questions: Sequence[tuple[Series, Question]]) -> Iterator[list[tuple[Series, Question]]]:
+    """Put questions together that ask for about the same time, so that few of them go to the server."""
+    group: list[tuple[Series, Question]] = []
+    devices: set[str] = set()
+    for item in sorted(questions, key=lambda item: (item[1].start, item[0].device)):
+        full = len(devices) == NEAR_DEVICES and item[0].device not in devices
+        if group and (full or item[1].end - group[0][1].start > NEAR_MS):
+            yield group
+            group, devices = [], set()
+        group.append(item)
+        devices.add(item[0].device)
+    if group:
+        yield group
+
+
+def _by_series(tables: Sequence[Table]) -> dict[tuple[str, str], list[Row]]:
+    return {(table.tags["device"], table.tags.get("metric", "")): table.rows for table in tables}
+
+
+def _answer(question: Question, rows: Sequence[Row], behind: Sequence[Row]) -> Answer:
+    """Return the answer to one question from rows in order, which may reach further than it does."""
+    free = {row[0] // NS: row[0] % NS + 1 for row in rows}
+    later = [t for t in (*free, *(row[0] // NS for row in behind)) if t > question.end]
+    return Answer(free, min(later, default=None))
+
+
+def _rest(rows: list[Row], place: Place) -> list[Row]:
+    """Return the rows of one millisecond, in order, that a page before has not given."""
+    following = [row for row in rows if row[5] > place.metric]
+    return [row for row in rows if row[5] == place.metric][place.skip :] + following
+
+
+def _entry(row: dict[str, Any]) -> Quarantined:
+    payload = base64.b85decode(joined("payload", row))
+    texts = {name: row[name] for name in TEXTS}
+    return Quarantined(at=row["at"], payload=payload, **texts)

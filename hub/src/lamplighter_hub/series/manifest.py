@@ -1,0 +1,239 @@
+"""Sealed files: what the store knows of each, where they lie, and how hot and sealed points are read as one.
+
+A file holds points of one span of device time - an hour, or a whole day of a small hub - sorted by series, time and
+arrival (docs/series-files.md). The manifest is a table of the store's own database, so a file begins and ends to count
+in the same transaction as the hot points that it replaces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from lamplighter_hub.series.engine import Cursor, quoted
+
+FOLDER: Final = "series"
+ROLLUPS: Final = "rollups"
+HOUR: Final = 3_600_000
+DAY: Final = 24 * HOUR
+EARLIEST: Final = -62_135_596_800_000
+"""Begin of the year 1 (ms): what is earlier, or after the year 9999, has no folder and stays hot."""
+LATEST: Final = 253_402_300_800_000
+FEW: Final = 256
+"""Series up to which a query names each of them."""
+
+
+class SealedFile(NamedTuple):
+    """A line of the manifest: points with begin <= t < end; `first`..`last` and `low`..`high` are what is in it.
+
+    `path` is relative to the store's folder. A file with a higher `seq` holds points that arrived later.
+    """
+
+    seq: int
+    path: str
+    begin: int
+    end: int
+    rows: int
+    first: int
+    last: int
+    low: int
+    high: int
+    size: int
+    sha256: str
+
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS hot (generation BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS files (
+    seq BIGINT NOT NULL, path VARCHAR NOT NULL, "begin" BIGINT NOT NULL, "end" BIGINT NOT NULL, rows BIGINT NOT NULL,
+    first BIGINT NOT NULL, last BIGINT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, size BIGINT NOT NULL,
+    sha256 VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS damaged (seq BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS thinned (seq BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS newest (
+    series INTEGER NOT NULL, t BIGINT NOT NULL, number DOUBLE, truth BOOLEAN, text VARCHAR, quality UTINYINT NOT NULL);
+"""
+COLUMNS: Final = "series, t, number, truth, text, quality"
+HOT_TABLE: Final = """CREATE TABLE {name} (
+    series INTEGER NOT NULL, t BIGINT NOT NULL, number DOUBLE, truth BOOLEAN, text VARCHAR, quality UTINYINT NOT NULL)
+"""
+
+_FILES: Final = """
+SELECT * FROM files WHERE seq NOT IN (SELECT seq FROM damaged)
+    AND ($thinned OR seq NOT IN (SELECT seq FROM thinned)) AND last >= $start AND first < $end
+    AND high >= $low AND low <= $high ORDER BY seq
+"""
+_HOT_PLACE: Final = 1 << 60
+_SEALED: Final = f"""SELECT {COLUMNS}, (file_index::BIGINT << 40) + file_row_number AS place
+FROM read_parquet([{{paths}}], file_row_number = true)"""  # noqa: S608
+_NOTHING: Final = """SELECT NULL::INTEGER AS series, NULL::BIGINT AS t, NULL::DOUBLE AS number, NULL::BOOLEAN AS truth,
+NULL::VARCHAR AS text, NULL::UTINYINT AS quality, NULL::BIGINT AS place WHERE false"""
+
+
+def hot_name(generation: int) -> str:
+    """Return the table of a generation of hot points."""
+    return f"points_{generation}"
+
+
+def generations(db: Cursor) -> list[int]:
+    """Return the generations of hot points in order of arrival; new points go to the last one."""
+    return [row[0] for row in db.execute("SELECT generation FROM hot ORDER BY generation").fetchall()]
+
+
+def files(
+    db: Cursor,
+    start: int = EARLIEST,
+    end: int = LATEST,
+    numbers: Sequence[int] | None = None,
+    *,
+    thinned: bool = False,
+) -> list[SealedFile]:
+    """Return the sound files that may hold points of a range and of some series, in order of arrival.
+
+    With `thinned` also those of which only the roll-ups are left.
+    """
+    low, high = (min(numbers, default=0), max(numbers, default=-1)) if numbers is not None else (-1, 2**31)
+    asked = {"start": start, "end": end, "low": low, "high": high, "thinned": thinned}
+    return [SealedFile(*row) for row in db.execute(_FILES, asked).fetchall()]
+
+
+def known(db: Cursor, *, thinned: bool = False) -> list[SealedFile]:
+    """Return every file of the manifest, sound or not, in order of arrival; with `thinned` also mere roll-ups."""
+    chosen = "" if thinned else "WHERE seq NOT IN (SELECT seq FROM thinned)"
+    return [SealedFile(*row) for row in db.execute(f"SELECT * FROM files {chosen} ORDER BY seq").fetchall()]  # noqa: S608
+
+
+def union(
+    folder: Path,
+    sealed: Sequence[SealedFile],
+    hot: Sequence[int],
+    numbers: Sequence[int] | None = None,
+    before: int | None = None,
+) -> str:
+    """Return hot and sealed points as one relation; `place` is the order of arrival within equal times of a series.
+
+    `numbers` are the series that matter; hot points count only if they lie `before` a time.
+    """
+    parts = []
+    if sealed:
+        paths = ", ".join(quoted(folder / item.path) for item in sealed)
+        parts.append(_SEALED.format(paths=paths) + _chosen(numbers, None))
+    for rank, generation in enumerate(hot):
+        place = _HOT_PLACE + (rank << 44)
+        table = f"{hot_name(generation)}{_chosen(numbers, before)}"
+        parts.append(f"SELECT {COLUMNS}, {place} + rowid AS place FROM {table}")  # noqa: S608
+    return "(" + " UNION ALL ".join(parts or [_NOTHING]) + ")"
+
+
+def _chosen(numbers: Sequence[int] | None, before: int | None) -> str:
+    """Name the series, so that whole row groups are skipped."""
+    conditions = [] if before is None else [f"t < {before}"]
+    if numbers is not None:
+        few = 0 < len(numbers) <= FEW
+        between = f"series BETWEEN {min(numbers, default=0)} AND {max(numbers, default=-1)}"
+        conditions.append(f"series IN ({', '.join(map(str, numbers))})" if few else between)
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def place_of(begin: int, end: int, seq: int) -> str:
+    """Return the path of a new file, relative to the store's folder.
+
+    >>> place_of(1_795_474_800_000, 1_795_478_400_000, 7), place_of(1_795_392_000_000, 1_795_478_400_000, 8)
+    ('series/2026/11/23/23-7.parquet', 'series/2026/11/23/day-8.parquet')
+    """
+    day = datetime.fromtimestamp(begin / 1000, UTC)
+    hour = f"{day.hour:02}" if end - begin == HOUR else "day"
+    return f"{FOLDER}/{day.year:04}/{day.month:02}/{day.day:02}/{hour}-{seq}.parquet"
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_durable(written: Path, final: Path) -> None:
+    """Give a file that is written its name so that a power cut does not take it back. Raises OSError."""
+    with written.open("rb") as file:
+        os.fsync(file.fileno())
+    written.rename(final)
+    for folder in list(final.parents)[:5]:
+        _sync_folder(folder)
+        if folder.name in {FOLDER, ROLLUPS}:
+            break
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_whole(folder: Path, file: SealedFile) -> bool:
+    """Whether a file is there, unchanged."""
+    path = folder / file.path
+    try:
+        return path.stat().st_size == file.size and checksum(path) == file.sha256
+    except OSError:
+        return False
+
+
+def sweep(folder: Path, raw: Sequence[SealedFile], rolled: Sequence[SealedFile]) -> int:
+    """Remove files that are not in the manifest: what a crash left. Return how many. Raises OSError."""
+    strays = []
+    for root, known in ((FOLDER, raw), (f"{ROLLUPS}/minute", rolled), (f"{ROLLUPS}/hour", rolled)):
+        kept = {item.path.removeprefix(FOLDER) for item in known}
+        found = (folder / root).rglob("*.parquet*")
+        strays += [path for path in found if str(path).removeprefix(str(folder / root)) not in kept]
+    for path in strays:
+        path.unlink()
+    return len(strays)
+
+
+class Readers:
+    """Who reads now, so that a file which was replaced is removed when the last one who may still need it is done."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = 0
+        self._reading: set[int] = set()
+        self._retired: list[tuple[int, Path]] = []
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep every file that the manifest names from here on."""
+        with self._lock:
+            self._next += 1
+            ticket = self._next
+            self._reading.add(ticket)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reading.discard(ticket)
+            self.clear()
+
+    def retire(self, paths: Sequence[Path]) -> None:
+        """Remove files that the manifest does not name any more, as soon as nobody reads them."""
+        with self._lock:
+            self._retired += [(self._next, path) for path in paths]
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what nobody needs. What cannot be removed now is swept at the next start."""
+        with self._lock:
+            if not self._retired:
+                return
+            oldest = min(self._reading, default=self._next + 1)
+            gone = [path for ticket, path in self._retired if ticket < oldest]
+            self._retired = [item for item in self._retired if item[0] >= oldest]
+        for path in gone:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,176 @@
+"""Roll-ups: what minutes, hours and days of a series come to, so that a chart of a year reads no raw points.
+
+For each sealed file there are its minutes and its hours (`rollups/minute/`, `rollups/hour/`, below which the paths are
+the same); days that are over stand in the table `daily`, made of the hours of all their files in the transaction that
+changes those. A roll-up is a sum, so
+late points add theirs: hot points are taken as they are, and a late file brings roll-ups of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from lamplighter_hub.series import manifest
+from lamplighter_hub.series.engine import Cursor, quoted
+from lamplighter_hub.series.manifest import DAY, HOUR, SealedFile
+from lamplighter_protocols.profile import Aggregation
+
+MINUTE: Final = 60_000
+_BASIC: Final = frozenset({Aggregation.MEAN, Aggregation.SUM})
+"""What minutes can answer; hours and days answer all."""
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS daily (
+    series INTEGER NOT NULL, t BIGINT NOT NULL, count BIGINT, flagged BIGINT, n BIGINT, low DOUBLE, high DOUBLE,
+    sum DOUBLE, first_t BIGINT, last_t BIGINT, good_t BIGINT, number DOUBLE, truth BOOLEAN, text VARCHAR,
+    energy DOUBLE, sin DOUBLE, cos DOUBLE, x_t BIGINT, x DOUBLE);
+CREATE TABLE IF NOT EXISTS daily_done (t BIGINT NOT NULL);
+"""
+_X: Final = "CASE WHEN quality = 0 THEN coalesce(number, truth::INTEGER::DOUBLE) END"
+_RAW: Final = f"""
+SELECT {{names}}series, t, place, (quality = 0)::INTEGER AS count, (quality <> 0)::INTEGER AS flagged,
+       (x IS NOT NULL)::INTEGER AS n, x AS low, x AS high, x AS sum, t AS first_t, t AS last_t,
+       CASE WHEN quality = 0 THEN t END AS good_t, number, truth, text,
+       CASE WHEN x IS NOT NULL THEN pow(10, greatest(-3000, least(3000, x)) / 10) END AS energy,
+       sin(radians(x)) AS sin, cos(radians(x)) AS cos, CASE WHEN x IS NOT NULL THEN t END AS x_t, x
+FROM (SELECT *, {_X} AS x FROM {{points}}) WHERE {{where}}
+"""  # noqa: S608
+_LAST: Final = """arg_max(struct_pack(a := number, b := truth, c := text), struct_pack(t := good_t, place := place))
+    FILTER (good_t IS NOT NULL)"""
+_SUMS: Final = """sum(count)::BIGINT AS count, sum(flagged)::BIGINT AS flagged, sum(n)::BIGINT AS n, min(low) AS low,
+    max(high) AS high, sum(sum) AS sum, min(first_t) AS first_t, max(last_t) AS last_t, max(good_t) AS good_t"""
+_MORE: Final = """, sum(energy) AS energy, sum(sin) AS sin, sum(cos) AS cos, max(x_t) AS x_t,
+    arg_max(x, struct_pack(t := x_t, place := place)) FILTER (x_t IS NOT NULL) AS x"""
+_BASIC_COLUMNS: Final = (
+    "series, t, count, flagged, n, low, high, sum, first_t, last_t, good_t, last.a AS number, last.b AS truth, "
+    "last.c AS text"
+)
+_MORE_COLUMNS: Final = ", energy, sin, cos, x_t, x"
+_FIGURE: Final = {
+    Aggregation.MEAN: "sum(sum) / nullif(sum(n), 0)",
+    Aggregation.SUM: "sum(sum)",
+    Aggregation.ENERGY: "10 * log10(sum(energy) / nullif(sum(n), 0))",
+    Aggregation.CIRCULAR: """CASE WHEN sqrt(pow(sum(sin) / sum(n), 2) + pow(sum(cos) / sum(n), 2)) > 1e-9
+        THEN fmod(degrees(atan2(sum(sin) / sum(n), sum(cos) / sum(n))) + 360, 360) END""",
+    Aggregation.LAST: "arg_max(x, struct_pack(t := x_t, place := place)) FILTER (x_t IS NOT NULL)",
+}
+
+
+class Cut(NamedTuple):
+    """A range in three: `start`..`first` and `last`..`end` are raw, between them roll-ups of `level` ms serve."""
+
+    level: int
+    first: int
+    last: int
+
+
+def cut(start: int, end: int, width: int, aggregation: Aggregation) -> Cut | None:
+    """Return how roll-ups serve buckets of a width; None when they do not.
+
+    >>> cut(1, 10 * HOUR + 1, 2 * HOUR, Aggregation.LAST)
+    Cut(level=3600000, first=3600000, last=36000000)
+    >>> cut(0, HOUR, MINUTE, Aggregation.LAST), cut(0, HOUR, 1500, Aggregation.MEAN)
+    (None, None)
+    """
+    for level in (DAY, HOUR, MINUTE):
+        if width % level == 0 and (level > MINUTE or aggregation in _BASIC):
+            first = -(-start // level) * level
+            last = end // level * level
+            return Cut(level, first, last) if first < last else None
+    return None
+
+
+def companions(folder: Path, file: SealedFile) -> list[Path]:
+    """Return where the roll-ups of a file lie."""
+    return [folder / companion(file, level) for level in (MINUTE, HOUR)]
+
+
+def companion(file: SealedFile, level: int) -> str:
+    """Return the path of a file's minutes or hours, relative to the store's folder."""
+    name = "hour" if level > MINUTE else "minute"
+    return file.path.replace(manifest.FOLDER, f"{manifest.ROLLUPS}/{name}", 1)
+
+
+def making(source: Path, level: int) -> str:
+    """Return the query that makes the roll-ups of a sealed file."""
+    points = f"(SELECT *, file_row_number AS place FROM read_parquet({quoted(source)}, file_row_number = true))"  # noqa: S608
+    more = _MORE if level > MINUTE else ""
+    raw = _RAW.format(points=points, where="true", names="device, metric, ")
+    return f"""SELECT device, metric, {_BASIC_COLUMNS}{_MORE_COLUMNS if more else ""} FROM (
+        SELECT any_value(device) AS device, any_value(metric) AS metric, series,
+               t - ((t % {level}) + {level}) % {level} AS t, {_SUMS}, {_LAST} AS last{more}
+        FROM ({raw}) GROUP BY 3, 4) ORDER BY series, t"""  # noqa: S608
+
+
+def keep_days(db: Cursor, folder: Path, days: Sequence[int], closed: int) -> None:
+    """Make the roll-ups of days anew, of the hours that the manifest names now, inside a transaction.
+
+    A day that is not over has none.
+    """
+    for day in days:
+        mine = [item for item in manifest.files(db, day, day + DAY, thinned=True) if day <= item.begin < day + DAY]
+        db.execute("DELETE FROM daily WHERE t = $day", {"day": day})
+        db.execute("DELETE FROM daily_done WHERE t = $day", {"day": day})
+        if mine and day + DAY <= closed:
+            hours = _stored(folder, mine, HOUR)
+            db.execute(f"""INSERT INTO daily SELECT {_BASIC_COLUMNS}{_MORE_COLUMNS} FROM (
+                SELECT series, {day} AS t, {_SUMS}, {_LAST} AS last{_MORE} FROM ({hours}) GROUP BY series)
+                ORDER BY series""")  # noqa: S608
+            db.execute("INSERT INTO daily_done VALUES ($day)", {"day": day})
+
+
+def undone(db: Cursor, closed: int) -> list[int]:
+    """Return the days that are over and have no roll-up."""
+    asked = {"day": DAY, "closed": closed}
+    return [
+        row[0]
+        for row in db.execute(
+            """
+        SELECT DISTINCT "begin" - (("begin" % $day) + $day) % $day AS day FROM files
+        WHERE seq NOT IN (SELECT seq FROM damaged) AND day + $day <= $closed
+            AND day NOT IN (SELECT t FROM daily_done) ORDER BY day""",
+            asked,
+        ).fetchall()
+    ]
+
+
+def relation(db: Cursor, folder: Path, number: int, start: int, end: int, cut: Cut) -> str:
+    """Return raw points at the edges of a range and roll-ups between them, of one series, as one relation."""
+    hot = manifest.generations(db)
+    parts = []
+    for begin, stop in ((start, cut.first), (cut.last, end)):
+        if begin < stop:
+            edge = manifest.files(db, begin, stop, [number])
+            parts.append(_raw(manifest.union(folder, edge, hot, [number]), begin, stop))
+    parts.append(_raw(manifest.union(folder, (), hot, [number]), cut.first, cut.last))
+    within = f"series = {number} AND t >= {cut.first} AND t < {cut.last}"
+    sealed = manifest.files(db, cut.first, cut.last, [number], thinned=True)
+    if cut.level == DAY:
+        done = {row[0] for row in db.execute("SELECT t FROM daily_done").fetchall()}
+        sealed = [item for item in sealed if item.begin // DAY * DAY not in done]
+        parts.append(f"SELECT *, -1::BIGINT AS place FROM daily WHERE {within}")  # noqa: S608
+    if sealed:
+        parts.append(f"SELECT * FROM ({_stored(folder, sealed, min(cut.level, HOUR))}) WHERE {within}")  # noqa: S608
+    return "(" + " UNION ALL BY NAME ".join(parts) + ")"
+
+
+def buckets(points: str, width: int, aggregation: Aggregation) -> str:
+    """Return the query for the buckets of what `relation` gives."""
+    return f"""SELECT t - ((t % {width}) + {width}) % {width} AS bucket, sum(count)::BIGINT, min(low), max(high),
+        {_FIGURE[aggregation]}, {_LAST}, sum(flagged)::BIGINT FROM {points} GROUP BY bucket ORDER BY bucket"""  # noqa: S608
+
+
+def span(points: str) -> str:
+    """Return the query for number, first and last time of what `relation` gives."""
+    return f"SELECT coalesce(sum(count + flagged), 0)::BIGINT, min(first_t), max(last_t) FROM {points}"  # noqa: S608
+
+
+def _raw(points: str, begin: int, stop: int) -> str:
+    return _RAW.format(names="", points=points, where=f"t >= {begin} AND t < {stop}")
+
+
+def _stored(folder: Path, files: Sequence[SealedFile], level: int) -> str:
+    paths = ", ".join(quoted(folder / companion(item, level)) for item in files)
+    return f"SELECT * EXCLUDE (device, metric), (file_index::BIGINT << 40) AS place FROM read_parquet([{paths}])"  # noqa: S608

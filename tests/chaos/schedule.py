@@ -1,0 +1,136 @@
+"""Which fault strikes whom, when and for how long: a plan that a seed repeats exactly."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import count
+from typing import Final, NamedTuple
+
+
+class Fault(StrEnum):
+    """What can go wrong."""
+
+    KILL_AGENT = "kill-agent"
+    KILL_HUB = "kill-hub"
+    KILL_BROKER = "kill-broker"
+    KILL_IN_COMMIT = "kill-in-commit"
+    FREEZE_AGENT = "freeze-agent"
+    FREEZE_HUB = "freeze-hub"
+    FREEZE_BROKER = "freeze-broker"
+    CUT_LINK = "cut-link"
+    SLOW_LINK = "slow-link"
+    HALF_OPEN_LINK = "half-open-link"
+    SHUFFLED_BATCHES = "shuffled-batches"
+    REPLAYED_BATCHES = "replayed-batches"
+    BROKER_AMNESIA = "broker-amnesia"
+    HUB_DISK_FULL = "hub-disk-full"
+    HUB_WRITES_FAIL = "hub-writes-fail"
+    AGENT_DISK_FULL = "agent-disk-full"
+    AGENT_WRITES_FAIL = "agent-writes-fail"
+    CLOCK_JUMP = "clock-jump"
+    POISON = "poison"
+
+
+LASTS_S: Final[Mapping[Fault, tuple[float, float]]] = {
+    Fault.KILL_AGENT: (0.0, 3.0),
+    Fault.KILL_HUB: (0.0, 4.0),
+    Fault.KILL_BROKER: (0.0, 1.0),
+    Fault.KILL_IN_COMMIT: (0.0, 0.5),
+    Fault.FREEZE_AGENT: (2.0, 8.0),
+    Fault.FREEZE_HUB: (2.0, 12.0),
+    Fault.FREEZE_BROKER: (2.0, 12.0),
+    Fault.CUT_LINK: (1.0, 8.0),
+    Fault.SLOW_LINK: (4.0, 12.0),
+    Fault.HALF_OPEN_LINK: (3.0, 12.0),
+    Fault.SHUFFLED_BATCHES: (4.0, 10.0),
+    Fault.REPLAYED_BATCHES: (0.5, 2.0),
+    Fault.BROKER_AMNESIA: (0.0, 1.0),
+    Fault.HUB_DISK_FULL: (3.0, 10.0),
+    Fault.HUB_WRITES_FAIL: (3.0, 8.0),
+    Fault.AGENT_DISK_FULL: (3.0, 10.0),
+    Fault.AGENT_WRITES_FAIL: (2.0, 8.0),
+    Fault.CLOCK_JUMP: (3.0, 10.0),
+    Fault.POISON: (4.0, 10.0),
+}
+"""From how long to how long each lasts."""
+COSTS_S: Final[Mapping[Fault, float]] = {
+    Fault.KILL_HUB: 4.0,
+    Fault.KILL_IN_COMMIT: 12.0,
+    Fault.KILL_BROKER: 1.0,
+    Fault.BROKER_AMNESIA: 1.0,
+    Fault.HUB_WRITES_FAIL: 1.0,
+}
+"""What mending takes beside that: a start of the hub."""
+GAP_S: Final = (0.5, 3.0)
+TOGETHER: Final = 0.25
+"""The share of strikes that come with a second one."""
+HUB_SIDE: Final = frozenset({"hub", "broker"})
+EVERYBODY: Final = "world"
+
+
+class Strike(NamedTuple):
+    """A fault for a victim: `gap_s` after the one before was mended, for `lasts_s`. `with_next`: the next comes too."""
+
+    fault: Fault
+    victim: str
+    gap_s: float
+    lasts_s: float
+    with_next: bool = False
+
+
+Victims = Mapping[Fault, Sequence[str]]
+"""Whom each fault may strike; one that is missing, or has nobody, does not occur."""
+
+
+def plan(seed: int, seconds: float, victims: Victims) -> list[Strike]:
+    """Return strikes for about so many seconds. The same arguments give the same plan."""
+    found: list[Strike] = []
+    spent = 0.0
+    for strike in _endless(random.Random(seed), {fault: list(some) for fault, some in victims.items() if some}):
+        if spent >= seconds and not (found and found[-1].with_next):
+            return found
+        found.append(strike)
+        spent += 0 if strike.with_next else strike.gap_s + strike.lasts_s + COSTS_S.get(strike.fault, 0.0)
+    return found
+
+
+def groups(strikes: Sequence[Strike]) -> Iterator[list[Strike]]:
+    """Yield the strikes that happen together."""
+    group: list[Strike] = []
+    for strike in strikes:
+        group.append(strike)
+        if not strike.with_next:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _endless(chance: random.Random, victims: dict[Fault, list[str]]) -> Iterator[Strike]:
+    """Yield strikes for ever; every fault has had its turn before one comes again."""
+    bag: list[Fault] = []
+    for _ in count():
+        if not bag:
+            bag = sorted(victims)
+            chance.shuffle(bag)
+        first = _strike(chance, bag.pop(), victims)
+        partner = next((fault for fault in reversed(bag) if _free(victims[fault], first.victim)), None)
+        if chance.random() >= TOGETHER or partner is None:
+            yield first
+            continue
+        bag.remove(partner)
+        yield first._replace(with_next=True)
+        yield _strike(chance, partner, {partner: _free(victims[partner], first.victim)})
+
+
+def _strike(chance: random.Random, fault: Fault, victims: Mapping[Fault, Sequence[str]]) -> Strike:
+    victim = chance.choice(victims[fault])
+    return Strike(fault, victim, round(chance.uniform(*GAP_S), 2), round(chance.uniform(*LASTS_S[fault]), 2))
+
+
+def _free(victims: Sequence[str], struck: str) -> list[str]:
+    """Return those that another strike leaves alone; hub and broker are mended together, so they count as one."""
+    side = HUB_SIDE if struck in HUB_SIDE else frozenset({struck})
+    return [victim for victim in victims if victim not in side]

@@ -1,0 +1,147 @@
+"""Completeness, totals and holes over real HTTP, on real stores; and what Prometheus reads of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from hub.registry.rig import START, Rig, calling, rig
+from lamplighter_hub.access.roles import Role
+from lamplighter_hub.series.store import Commit, Samples
+from lamplighter_protocols.configuration import ConfigurationState
+from lamplighter_protocols.readings import Quality
+from lamplighter_protocols.records import ReportedRecord
+from suites.series.make import column, mark
+
+HOUR = 3_600_000
+BEGIN = START - START % HOUR - 3 * HOUR
+"""Three whole hours and a part; the profile's interval is 60 s."""
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with rig(tmp_path_factory.mktemp("data")) as made:
+        made.street("lamp-1", "lamp-2")
+        whole = [(BEGIN + minute * 60_000, 40.0) for minute in range(60)]
+        half = [(BEGIN + HOUR + minute * 60_000, 40.0) for minute in range(30)]
+        flagged = [BEGIN + HOUR + minute * 60_000 for minute in range(30, 36)]
+        made.hub.series.commit(
+            Commit(
+                [
+                    column("lamp-1", "power", [*whole, *half]),
+                    Samples("lamp-1", "power", flagged, [None] * 6, [Quality.SENSOR_FAULT] * 6),
+                    column("lamp-1", "power", [(BEGIN + 2 * HOUR + step, 1.0) for step in range(90)]),
+                ],
+                marks=[mark(1, 5), mark(8, 9), mark(12, 15, stored=0, dropped=4)],
+            )
+        )
+        made.crash()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def api(street: Rig) -> Iterator[httpx.Client]:
+    with calling(street.hub, street.token(Role.VIEWER)) as client:
+        yield client
+
+
+def get(api: httpx.Client, path: str, **parameters: Any) -> Any:
+    answer = api.get(f"/api/v1{path}", params={key.rstrip("_"): value for key, value in parameters.items()})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def power(found: dict[str, Any]) -> dict[str, Any]:
+    item: dict[str, Any] = next(metric for metric in found["metrics"] if metric["metric"] == "power")
+    return item
+
+
+def test_each_hour_says_what_was_expected_and_what_is_stored(api: httpx.Client) -> None:
+    found = get(api, "/devices/lamp-1/completeness", from_=BEGIN, to=BEGIN + 3 * HOUR)
+    assert (found["interval_s"], found["interval_of"]) == (60, "profile")
+    metric = power(found)
+    assert metric["hours"] == [
+        {"t": BEGIN, "expected": 60, "stored": 60, "flagged": 0, "percent": 100.0},
+        {"t": BEGIN + HOUR, "expected": 60, "stored": 36, "flagged": 6, "percent": 60.0},
+        {"t": BEGIN + 2 * HOUR, "expected": 60, "stored": 90, "flagged": 0, "percent": 100.0},
+    ]
+    assert (metric["expected"], metric["stored"], metric["flagged"]) == (180, 186, 6)
+    assert metric["percent"] == 86.66, "too many in one hour do not make up for another, and it is never rounded up"
+    others = [item for item in found["metrics"] if item["metric"] != "power"]
+    assert all(item["percent"] == 0 for item in others), "what never came is not left out"
+
+
+def test_parts_of_hours_and_the_time_to_come_count_as_much_as_they_are(street: Rig, api: httpx.Client) -> None:
+    found = get(api, "/devices/lamp-1/completeness", from_=BEGIN + HOUR // 2, to=START + 10 * HOUR)
+    assert found["to"] == street.clock()
+    expected = [hour["expected"] for hour in power(found)["hours"]]
+    assert expected[:3] == [30, 60, 60]
+    assert expected[3] == round((street.clock() - BEGIN - 3 * HOUR) / 60_000)
+
+
+def test_the_interval_may_be_asked_for_or_configured(street: Rig, api: httpx.Client) -> None:
+    asked = get(api, "/devices/lamp-1/completeness", from_=BEGIN, to=BEGIN + HOUR, interval_s=30)
+    assert (asked["interval_s"], asked["interval_of"]) == (30, "asked")
+    assert (power(asked)["expected"], power(asked)["percent"]) == (120, 50.0)
+    document = {"interval_s": 120}
+    view = street.hub.configuration.put("lamp-2", document, "test")
+    report = ReportedRecord(
+        device="lamp-2",
+        version=view.desired.version,
+        hash=view.desired.hash,
+        state=ConfigurationState.APPLIED,
+        t=START,
+        document=document,
+    )
+    street.hub.configuration.reported([("agent-1", report, START)])
+    found = get(api, "/devices/lamp-2/completeness", from_=BEGIN, to=BEGIN + HOUR)
+    assert (found["interval_s"], found["interval_of"], power(found)["expected"]) == (120, "configuration", 30)
+    assert found["percent"] == 0
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"from": START - 40 * 24 * HOUR, "to": START},
+        {"from": START + HOUR, "to": START + 2 * HOUR},
+        {"from": 5, "to": 4},
+        {"interval_s": 0},
+        {"interval_s": "nan"},
+    ],
+)
+def test_what_cannot_be_answered_is_said_by_name(api: httpx.Client, parameters: dict[str, Any]) -> None:
+    answer = api.get("/api/v1/devices/lamp-1/completeness", params=parameters)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] in {"from", "interval_s"}
+
+
+def test_a_stranger_has_no_completeness(api: httpx.Client) -> None:
+    assert api.get("/api/v1/devices/lamp-9/completeness").status_code == 404
+
+
+def test_the_ledger_shows_holes_with_their_age(street: Rig, api: httpx.Client) -> None:
+    (row,) = get(api, "/ledger/pole-1")["items"]
+    assert row["missing"] == [[6, 7], [10, 11]]
+    assert [[hole["first"], hole["last"]] for hole in row["holes"]] == row["missing"]
+    assert (row["stored"], row["dropped"], row["lost"], row["through"]) == (7, 4, [[12, 15]], 5)
+
+
+def test_totals_and_metrics_say_the_same(api: httpx.Client) -> None:
+    totals = get(api, "/ledger-totals")
+    assert (totals["stored"], totals["dropped"], totals["missing"], totals["holes"]) == (7, 4, 4, 2)
+    assert totals["violations"] == 0
+    assert totals["samples_lost_per_million"] == round(1e6 * 8 / 15, 3)
+    text = api.get("/metrics").text
+    for line in (
+        'lamplighter_ledger_records{fate="stored"} 7.0',
+        'lamplighter_ledger_records{fate="dropped"} 4.0',
+        'lamplighter_ledger_records{fate="missing"} 4.0',
+        "lamplighter_ledger_received_total 7.0",
+        "lamplighter_ledger_violations_total 0.0",
+        "lamplighter_ledger_holes 2.0",
+        "lamplighter_throttle_active 0.0",
+    ):
+        assert line in text

@@ -1,0 +1,185 @@
+BEGIN TRANSACTION;
+CREATE TABLE agents (
+	id VARCHAR(64) NOT NULL, 
+	verifier BLOB NOT NULL, 
+	mosquitto VARCHAR(300) NOT NULL, 
+	enrolled_at BIGINT NOT NULL, 
+	enrolled_by VARCHAR(200) NOT NULL, 
+	revoked_at BIGINT, 
+	session BIGINT NOT NULL, 
+	ended_session BIGINT NOT NULL, 
+	boot VARCHAR(26) NOT NULL, 
+	agent_version VARCHAR(64) NOT NULL, 
+	clock VARCHAR(16) NOT NULL, 
+	heard_within_s BIGINT NOT NULL, 
+	outbox VARCHAR(26) NOT NULL, 
+	last_heard BIGINT, 
+	state VARCHAR(16) NOT NULL, 
+	reason VARCHAR(500) NOT NULL, 
+	since BIGINT, 
+	CONSTRAINT pk_agents PRIMARY KEY (id)
+);
+INSERT INTO "agents" VALUES('agent-1',X'09FDFEADA9CE9719A55648665662F9D03DD95583748D769A526C8A08DC0CAEDB','plain:09fdfeada9ce9719a55648665662f9d03dd95583748d769a526c8a08dc0caedb',1795476672000,'test',NULL,1,0,'01M80T5JNV0000000000000000','','unsynced',30,'',1795476672000,'online','born',1795476672000);
+INSERT INTO "agents" VALUES('agent-2',X'032B451587453F63D15D6A02E3E408FAD44BF8E619567C7E988763B9789988D3','plain:032b451587453f63d15d6a02e3e408fad44bf8e619567c7e988763b9789988d3',1795476672000,'test',1795476672000,0,0,'','','',30,'',NULL,'offline','revoked',1795476672000);
+CREATE TABLE commands (
+	id VARCHAR(26) NOT NULL, 
+	"key" VARCHAR(71), 
+	body_hash VARCHAR(71) NOT NULL, 
+	agent VARCHAR(64) NOT NULL, 
+	device VARCHAR(64) NOT NULL, 
+	name VARCHAR(64) NOT NULL, 
+	args JSON NOT NULL, 
+	hazard VARCHAR(16) NOT NULL, 
+	issuer VARCHAR(200) NOT NULL, 
+	purpose VARCHAR(500) NOT NULL, 
+	lease_s BIGINT, 
+	configuration_version BIGINT, 
+	timeout_s DOUBLE NOT NULL, 
+	state VARCHAR(16) NOT NULL, 
+	issued_at BIGINT NOT NULL, 
+	expires_at BIGINT NOT NULL, 
+	accepted_at BIGINT NOT NULL, 
+	sent_at BIGINT, 
+	received_at BIGINT, 
+	started_at BIGINT, 
+	finished_at BIGINT, 
+	cancel_at BIGINT, 
+	told_at BIGINT, 
+	data JSON NOT NULL, 
+	reason TEXT NOT NULL, 
+	CONSTRAINT pk_commands PRIMARY KEY (id), 
+	CONSTRAINT uq_commands_key UNIQUE ("key")
+);
+INSERT INTO "commands" VALUES('01M85BZKG0DN9JGTT1XF516JYB','5af72dcd13bf50bf1fa9c84eb9d705ae09db1f1a6d2c075c68469d564fc8a603','sha256:da68aae6a2214b3b80a86c2f838ce10314ee9720dd5ce29569f74eb4165ec05b','agent-1','lamp-1','switch','{"level": 100, "on": true}','none','token operator','',NULL,NULL,10.0,'sent',1795476672000,1795476732000,1795476672000,1795476672000,NULL,NULL,NULL,NULL,NULL,'{}','');
+CREATE TABLE configuration_changes (
+	id INTEGER NOT NULL, 
+	device VARCHAR(64) NOT NULL, 
+	at BIGINT NOT NULL, 
+	kind VARCHAR(16) NOT NULL, 
+	version BIGINT NOT NULL, 
+	hash VARCHAR(71) NOT NULL, 
+	state VARCHAR(16) NOT NULL, 
+	document JSON NOT NULL, 
+	errors JSON NOT NULL, 
+	reason VARCHAR(500) NOT NULL, 
+	who VARCHAR(200) NOT NULL, 
+	CONSTRAINT pk_configuration_changes PRIMARY KEY (id)
+);
+INSERT INTO "configuration_changes" VALUES(1,'lamp-1',1795476672000,'set',1,'sha256:50fa4646cc9f6937ddb775473d19ee103abb759ea98b27f2de4e99db7c97719d','','{"interval_s": 5, "dimmed": false, "label": "\u8def\u706f"}','[]','','test');
+INSERT INTO "configuration_changes" VALUES(2,'lamp-1',1795476672000,'reported',1,'sha256:50fa4646cc9f6937ddb775473d19ee103abb759ea98b27f2de4e99db7c97719d','applied','{"interval_s": 5, "dimmed": false, "label": "\u8def\u706f"}','[]','','');
+CREATE TABLE configuration_desired (
+	device VARCHAR(64) NOT NULL, 
+	version BIGINT NOT NULL, 
+	hash VARCHAR(71) NOT NULL, 
+	document JSON NOT NULL, 
+	issued_at BIGINT NOT NULL, 
+	issued_by VARCHAR(200) NOT NULL, 
+	answered BOOLEAN NOT NULL, 
+	CONSTRAINT pk_configuration_desired PRIMARY KEY (device)
+);
+INSERT INTO "configuration_desired" VALUES('lamp-1',1,'sha256:50fa4646cc9f6937ddb775473d19ee103abb759ea98b27f2de4e99db7c97719d','{"interval_s": 5, "dimmed": false, "label": "\u8def\u706f"}',1795476672000,'test',1);
+CREATE TABLE configuration_layers (
+	layer VARCHAR(16) NOT NULL, 
+	subject VARCHAR(64) NOT NULL, 
+	document JSON NOT NULL, 
+	changed_at BIGINT NOT NULL, 
+	changed_by VARCHAR(200) NOT NULL, 
+	CONSTRAINT pk_configuration_layers PRIMARY KEY (layer, subject)
+);
+INSERT INTO "configuration_layers" VALUES('device','lamp-1','{"interval_s": 5, "label": "\u8def\u706f"}',1795476672000,'test');
+CREATE TABLE configuration_reported (
+	device VARCHAR(64) NOT NULL, 
+	version BIGINT NOT NULL, 
+	hash VARCHAR(71) NOT NULL, 
+	state VARCHAR(16) NOT NULL, 
+	t BIGINT NOT NULL, 
+	document JSON NOT NULL, 
+	errors JSON NOT NULL, 
+	reason VARCHAR(500) NOT NULL, 
+	CONSTRAINT pk_configuration_reported PRIMARY KEY (device)
+);
+INSERT INTO "configuration_reported" VALUES('lamp-1',1,'sha256:50fa4646cc9f6937ddb775473d19ee103abb759ea98b27f2de4e99db7c97719d','applied',1795476672000,'{"interval_s": 5, "dimmed": false, "label": "\u8def\u706f"}','[]','');
+CREATE TABLE console_sessions (
+	hash VARCHAR(71) NOT NULL, 
+	name VARCHAR(100) NOT NULL, 
+	role VARCHAR(16) NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	expires_at BIGINT NOT NULL, 
+	last_used_at BIGINT NOT NULL, 
+	CONSTRAINT pk_console_sessions PRIMARY KEY (hash)
+);
+INSERT INTO "console_sessions" VALUES('3da9f9eb98867283581222b4dee5a653794de2960292b241eb948c8474cff18d','Li Na','operator',1795476672000,1796081472000,1795476672000);
+CREATE TABLE devices (
+	id VARCHAR(64) NOT NULL, 
+	agent VARCHAR(64) NOT NULL, 
+	profile VARCHAR(64) NOT NULL, 
+	first_seen BIGINT NOT NULL, 
+	carried BOOLEAN NOT NULL, 
+	CONSTRAINT pk_devices PRIMARY KEY (id), 
+	CONSTRAINT fk_devices_agent FOREIGN KEY(agent) REFERENCES agents (id)
+);
+INSERT INTO "devices" VALUES('lamp-1','agent-1','lamp',1795476672000,1);
+INSERT INTO "devices" VALUES('lamp-2','agent-1','lamp',1795476672000,1);
+INSERT INTO "devices" VALUES('lamp-3','agent-1','lamp',1795476672000,1);
+INSERT INTO "devices" VALUES('lamp-4','agent-1','lamp',1795476672000,1);
+INSERT INTO "devices" VALUES('lamp-5','agent-1','lamp',1795476672000,1);
+CREATE TABLE enrolment_codes (
+	id VARCHAR(26) NOT NULL, 
+	hash VARCHAR(71) NOT NULL, 
+	agent VARCHAR(64), 
+	note VARCHAR(200) NOT NULL, 
+	uses_left BIGINT NOT NULL, 
+	expires_at BIGINT NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	created_by VARCHAR(200) NOT NULL, 
+	CONSTRAINT pk_enrolment_codes PRIMARY KEY (id), 
+	CONSTRAINT uq_enrolment_codes_hash UNIQUE (hash)
+);
+INSERT INTO "enrolment_codes" VALUES('01M85BZKG0Q01Y7H067NA1HXA6','a96a6ee8440dfd0cd5e5acd1fe6507e208e6fa13b389e4b95d9c734a78aa7ca1','agent-3','',1,1795563072000,1795476672000,'test');
+CREATE TABLE refusals (
+	who VARCHAR(100) NOT NULL, 
+	why VARCHAR(64) NOT NULL, 
+	detail VARCHAR(300) NOT NULL, 
+	count BIGINT NOT NULL, 
+	first_at BIGINT NOT NULL, 
+	last_at BIGINT NOT NULL, 
+	CONSTRAINT pk_refusals PRIMARY KEY (who, why)
+);
+INSERT INTO "refusals" VALUES('stranger','unknown_agent','MQTT from 127.0.0.1',1,1795476672000,1795476672000);
+CREATE TABLE sign_in_links (
+	hash VARCHAR(71) NOT NULL, 
+	name VARCHAR(100) NOT NULL, 
+	role VARCHAR(16) NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	created_by VARCHAR(200) NOT NULL, 
+	expires_at BIGINT NOT NULL, 
+	used_at BIGINT, 
+	CONSTRAINT pk_sign_in_links PRIMARY KEY (hash)
+);
+INSERT INTO "sign_in_links" VALUES('759d265cc33f9947398136c9fa014ba481d3f3eeec5ad9cff5278ba861096bdd','Wang Wei','operator',1795476672000,'test',1795480272000,NULL);
+INSERT INTO "sign_in_links" VALUES('03b66ada897ca83bd6e1433cffda641260dc4e368e9da0e8f1ddffc024789fec','Li Na','operator',1795476672000,'test',1795480272000,1795476672000);
+CREATE TABLE tokens (
+	id VARCHAR(26) NOT NULL, 
+	hash VARCHAR(71) NOT NULL, 
+	name VARCHAR(100) NOT NULL, 
+	role VARCHAR(16) NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	created_by VARCHAR(200) NOT NULL, 
+	expires_at BIGINT, 
+	last_used_at BIGINT, 
+	CONSTRAINT pk_tokens PRIMARY KEY (id), 
+	CONSTRAINT uq_tokens_hash UNIQUE (hash)
+);
+INSERT INTO "tokens" VALUES('01M85BZKG0G8M9ATEJH5G0S9XA','22bda0bca41d4b7224ba6bb21639631b8e9a6671ad54aa4aa830659558313031','test administrator','administrator',1795476672000,'test',NULL,NULL);
+CREATE INDEX ix_commands_agent_id ON commands (agent, id);
+CREATE INDEX ix_commands_device_id ON commands (device, id);
+CREATE INDEX ix_commands_state_id ON commands (state, id);
+CREATE INDEX ix_commands_finished_at ON commands (finished_at);
+CREATE INDEX ix_configuration_changes_device_id ON configuration_changes (device, id);
+CREATE INDEX ix_configuration_desired_answered ON configuration_desired (answered);
+CREATE INDEX ix_console_sessions_expires_at ON console_sessions (expires_at);
+CREATE INDEX ix_enrolment_codes_expires_at ON enrolment_codes (expires_at);
+CREATE INDEX ix_sign_in_links_expires_at ON sign_in_links (expires_at);
+CREATE INDEX ix_devices_agent ON devices (agent);
+CREATE INDEX ix_devices_profile ON devices (profile);
+COMMIT;
