@@ -108,8 +108,13 @@ class Bench:
         return child
 
     def status(self) -> dict[str, Any]:
+        """Ask the agent's files; while the agent is making them, ask again."""
+        return eventually(self._told, within_s=10) or {}
+
+    def _told(self) -> dict[str, Any] | None:
         child = self.children.start([PROGRAM, "status", "--json", "--config", self.folder / "agent.toml"])
-        child.process.wait(10)
+        if child.process.wait(10):
+            return None
         found: dict[str, Any] = json.loads(child.said())
         return found
 

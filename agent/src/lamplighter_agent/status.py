@@ -35,6 +35,8 @@ def _outbox(path: Path) -> dict[str, Any] | None:
     try:
         return read_only(path)
     except sqlite3.Error as error:
+        if "no such table" in str(error):  # the agent is making it at this moment
+            return None
         raise StateUnreadable(f"{path}: {error}") from None
 
 
