@@ -219,6 +219,7 @@ def test_a_fetch_brings_exactly_what_is_held_and_says_what_is_not(bench: Bench, 
     log = bench.folder / "log.csv"
     log.write_text("".join(f"2026-01-01 00:00:00,{n}\n" for n in range(1, 6)))
     bench.started()
+    eventually(lambda: len(peer.all("event")) == 5)
     eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 0)
     peer.answers = False
     with log.open("a") as file:
