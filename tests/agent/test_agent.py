@@ -196,8 +196,9 @@ def test_nothing_is_lost_or_doubled_over_kills(bench: Bench, peer: Peer, broker:
         more_than(peer.batches, len(peer.batches) + round_ % 3)
         if round_ == 5:
             broker.kill()
+            heard = len(peer.batches)
             broker.start()
-            more_than(peer.births, len(peer.births), 30)
+            more_than(peer.batches, heard, 30)
         child.kill()
     peer.answers = True
     child = bench.started()
