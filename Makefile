@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 OPTIONS ?=
-JOBS ?= 3
+JOBS ?= 4
 BIN := .venv/bin
 MANIFESTS := requirements/install requirements/build.txt $(wildcard */pyproject.toml hub/*.py hub/package*.json)
 CODE := protocols/src agent/src hub/src firmware-sim/src tests
