@@ -156,7 +156,8 @@ def _as_nobody(*argv: str | Path) -> list[str | Path]:
     """Return a command line that runs without root's rights: PostgreSQL refuses those."""
     if os.geteuid() != 0:
         return list(argv)
-    return ["setpriv", "--reuid", _user().pw_name, "--regid", str(_user().pw_gid), "--clear-groups", *argv]
+    who = ["--reuid", _user().pw_name, "--regid", str(_user().pw_gid), "--clear-groups"]
+    return ["setpriv", *who, "--pdeathsig", "KILL", *argv]  # ends with a test run that is killed
 
 
 def _hand_over(folder: Path) -> None:

@@ -27,6 +27,7 @@ from lamplighter_hub.broker.configuration import HUB_USER, NatsOptions
 from lamplighter_hub.broker.nats import NatsServer
 from lamplighter_hub.broker.side import EmbeddedSide, MosquittoSide
 from lamplighter_hub.demo import Demo
+from lamplighter_hub.errors import Unavailable
 from lamplighter_hub.http_server import HttpServer, listen
 from lamplighter_hub.ingest.announce import announcer
 from lamplighter_hub.ingest.directory import ServicesDirectory, birth_asker
@@ -51,7 +52,7 @@ LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 def run(settings: Settings) -> int:
     """Run the hub until it is told to end; return the exit code. A mistake of the user is one line."""
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
-    for noisy in ("nats", "httpx", "uvicorn", "asyncio"):
+    for noisy in ("alembic", "nats", "httpx", "uvicorn", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         asyncio.run(_serve(settings.model_copy(update={"data": prepare(settings.data)})))
@@ -225,9 +226,15 @@ async def _ticking(services: Services, session: Session, fetch: Clocked) -> Asyn
     """Each second: who fell silent, what expired, what must be said again, what is missing."""
 
     async def tick() -> None:
+        away = ""
         while True:
             try:
                 await asyncio.to_thread(_tick, services, session, fetch)
+                away = ""
+            except Unavailable as error:
+                if not away:
+                    log.warning("%s; it is asked again each second", error)
+                away = str(error)
             except Exception:  # supervision: a store that fails for a moment must not end the clock
                 log.exception("a tick failed; the next one tries again")
             await asyncio.sleep(TICK_S)

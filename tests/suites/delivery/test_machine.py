@@ -281,6 +281,14 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.hub.start()
         self.excused = True
 
+    @rule(stream=st.sampled_from(Stream))
+    def forget(self, stream: Stream) -> None:
+        """What was confirmed since the copy is gone, and perhaps nothing follows it."""
+        self.back_up()
+        self.record(stream, 2, 0)
+        self.exchange(stream, None)
+        self.restore()
+
     # what must hold
 
     @invariant()
