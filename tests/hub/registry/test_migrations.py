@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Inspector, create_engine, event, func, inspec
 from hub.registry import history
 from hub.registry.rig import rig
 from lamplighter_hub.registry.database import BadRegistry, Database, sqlite_url
-from lamplighter_hub.registry.migrations import FOLDER, HEAD, KNOWN, NewerRegistry, UnsuitableDatabase
+from lamplighter_hub.registry.migrations import FOLDER, HEAD, KNOWN, NewerRegistry, UnsuitableDatabase, revise
 from lamplighter_hub.registry.models import Base
 from services.postgres import Postgres
 
@@ -46,6 +46,18 @@ def looking(url: str, look: Callable[[Connection], Any]) -> Any:
         found = look(connection)
     engine.dispose()
     return found
+
+
+def revised(url: str) -> None:
+    """Make the tables by the revisions alone."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        revise(connection)
+    engine.dispose()
+
+
+def version(connection: Connection) -> Any:
+    return connection.scalar(text("SELECT version_num FROM alembic_version"))
 
 
 def described(connection: Connection) -> dict[str, Any]:
@@ -81,20 +93,19 @@ def test_every_revision_left_a_registry_that_is_kept() -> None:
 
 
 def test_models_and_revisions_say_the_same(empty_url: str) -> None:
-    upgraded(empty_url).close()
+    revised(empty_url)
     differences = looking(empty_url, lambda c: compare_metadata(MigrationContext.configure(c), Base.metadata))
     assert differences == []
 
 
 def test_the_revisions_make_what_the_models_would(empty_url: str, tmp_path: Path, postgres_server: Postgres) -> None:
     upgraded(empty_url).close()
-    folder = tmp_path / "models"
+    folder = tmp_path / "revised"
     folder.mkdir()
     other = sqlite_url(folder) if "sqlite" in empty_url else postgres_server.url(postgres_server.create())
-    engine = create_engine(other)
-    Base.metadata.create_all(engine)
-    engine.dispose()
+    revised(other)
     assert looking(empty_url, described) == looking(other, described)
+    assert looking(empty_url, version) == looking(other, version) == HEAD
 
 
 @pytest.mark.parametrize("age", AGES)
@@ -113,7 +124,7 @@ def test_a_registry_of_any_age_goes_on(age: str, tmp_path: Path, request: pytest
         assert (command.name, command.args["on"]) == ("switch", True)
         made.hub.configuration.put("lamp-1", {"interval_s": 7}, "test")
         assert [change.version for change in made.hub.configuration.history("lamp-1", 2**62, 10)] == [2, 1, 1]
-    assert looking(url, lambda c: c.scalar(text("SELECT version_num FROM alembic_version"))) == HEAD
+    assert looking(url, version) == HEAD
 
 
 def _counts(connection: Connection) -> dict[str, int]:
@@ -186,13 +197,13 @@ def test_a_file_that_is_no_registry_is_named_in_one_line(tmp_path: Path) -> None
     database.close()
 
 
-def test_the_usual_start_does_without_alembic(empty_url: str) -> None:
-    upgraded(empty_url).close()
+def test_a_first_start_and_the_usual_one_do_without_alembic(empty_url: str) -> None:
     script = f"""
 import sys
 from lamplighter_hub.registry.database import Database
 Database({empty_url!r}).upgrade()
 print("alembic" in sys.modules, "psycopg" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", str("postgresql" in empty_url)]
+    for _start in range(2):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["False", str("postgresql" in empty_url)]

@@ -1,7 +1,7 @@
 """Brings a registry's tables from any earlier version to the present one (docs/decisions/0056).
 
-`versions/` holds one revision a file, run by Alembic. The usual start finds the newest one and does
-without Alembic.
+`versions/` holds one revision a file, run by Alembic. An empty database gets the present tables, a present
+one is left as it is: both do without Alembic, whose modules would stay in the hub's memory.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, text
 
+from lamplighter_hub.registry.models import Base
 from lamplighter_protocols.errors import LamplighterError
 
 HEAD: Final = "0001"
@@ -38,7 +39,29 @@ def upgrade(engine: Engine) -> None:
         return
     with engine.begin() as connection:  # holds the write lock: of two hubs that start together one waits here
         _check(connection)
-        _upgrade(connection)
+        if inspect(connection).get_table_names():
+            revise(connection)
+        else:
+            _make(connection)
+
+
+def revise(connection: Connection) -> None:
+    """Run the revisions that the tables lack, all of them on an empty database. Raises NewerRegistry."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    if not _revision(connection) and "agents" in inspect(connection).get_table_names():
+        command.stamp(config, FIRST)
+    command.upgrade(config, "head")
+
+
+def _make(connection: Connection) -> None:
+    Base.metadata.create_all(connection)
+    connection.execute(text(f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES (:head)"), {"head": HEAD})  # noqa: S608 - our own name
 
 
 def _revision(connection: Connection) -> str:
@@ -52,18 +75,6 @@ def _revision(connection: Connection) -> str:
             "start the newer version that wrote it, or restore a backup of before"
         )
     return found
-
-
-def _upgrade(connection: Connection) -> None:
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    if not _revision(connection) and "agents" in inspect(connection).get_table_names():
-        command.stamp(config, FIRST)
-    command.upgrade(config, "head")
 
 
 def _check(connection: Connection) -> None:
