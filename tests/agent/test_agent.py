@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -209,6 +210,53 @@ def test_nothing_is_lost_or_doubled_over_kills(bench: Bench, peer: Peer, broker:
     assert numbers == list(range(written)), "each line once, in order"
     assert peer.changed == []
     assert len(peer.records) == 1
+
+
+def test_an_agent_out_of_an_older_image_of_its_disk_loses_nothing_new(
+    bench: Bench, peer: Peer, broker: Mosquitto
+) -> None:
+    """Its numbers were given before, to records that the hub has: what it says anew must not pass for those."""
+    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
+    log = bench.folder / "log.csv"
+    log.touch()
+
+    def lives(lines: range) -> None:
+        child = bench.started()
+        write(lines)
+        eventually(lambda: lines[-1] in numbers(), 30)
+        child.signal(signal.SIGTERM)
+        assert child.process.wait(10) == 0
+
+    def write(lines: range) -> None:
+        with log.open("a") as file:
+            file.writelines(f"2026-01-01 00:00:00,{n}\n" for n in lines)
+
+    def numbers() -> list[int]:
+        return sorted(event["data"]["n"] for event in peer.all("event") if event["name"] == "hires")
+
+    lives(range(100))
+    image, lines = shutil.copytree(bench.folder / "state", bench.folder / "image"), log.read_text()
+    lives(range(100, 200))
+    lives(range(200, 300))
+    shutil.rmtree(bench.folder / "state")
+    shutil.move(image, bench.folder / "state")
+    log.write_text(lines)
+
+    broker.kill()
+    child = bench.start()
+    write(range(1_000, 1_250))
+    eventually(lambda: (bench.status()["outbox"] or {"bytes": 0})["bytes"] > 10_000)
+    broker.start()
+
+    eventually(lambda: 1_249 in numbers(), 30)
+    assert numbers() == [*range(300), *range(1_000, 1_250)]
+    assert peer.changed == []
+    assert len(peer.records) <= 3, "one outbox"
+    sessions = [birth["session"] for birth in peer.births]
+    assert sessions[-1] > max(sessions[:-1])
+    assert "older copy" in child.said()
+    child.signal(signal.SIGTERM)
+    assert child.process.wait(10) == 0
 
 
 def more_than(found: list[Any], count: int, within_s: float = 10) -> None:

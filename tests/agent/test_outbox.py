@@ -14,8 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from lamplighter_agent.entries import Samples, Single, single
 from lamplighter_agent.errors import StateUnreadable
-from lamplighter_agent.outbox import Outbox, Samples, Single, read_only, single
+from lamplighter_agent.outbox import Outbox, read_only
 from lamplighter_agent.packing import Sample
 from lamplighter_protocols.readings import Quality, ReadingsRecord
 from lamplighter_protocols.records import EventRecord, Header, Receipt, Stream, parse_batch

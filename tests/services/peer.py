@@ -156,6 +156,7 @@ class Peer:
         raw = zlib.decompress(message.payload) if message.payload[:1] == b"\x78" else message.payload
         found = json.loads(raw)
         if address.channel is Channel.BIRTH:
+            self._answer(address.agent, found)
             self.births.append(found)
         elif address.channel is Channel.PRESENCE:
             self.presences.append(found)
@@ -164,6 +165,21 @@ class Peer:
             self.batch_sizes.append(len(message.payload) + len(message.topic) + 4)
             if self.answers:
                 self._take(address.agent, found)
+
+    def _answer(self, agent: str, birth: dict[str, Any]) -> None:
+        """Say what is known of the agent's outbox, whether or not batches are answered."""
+        with self._lock:
+            streams = {stream: kept for (outbox, stream), kept in self.records.items() if outbox == birth["outbox"]}
+            highest = {stream: max(numbered) for stream, numbered in streams.items() if numbered}
+        ended = [said["session"] + 1 for said in self.presences if said["state"] == "offline"]
+        session = max([birth["session"], *(earlier["session"] for earlier in self.births), *ended])
+        answer = {
+            "outbox": birth["outbox"],
+            "session": session,
+            "highest": highest,
+            "now": now_ms() + self.now_offset_ms,
+        }
+        self._client.publish(topics.build(agent, Channel.RECEIPT), json.dumps(answer))
 
     def _take(self, agent: str, batch: dict[str, Any]) -> None:
         with self._lock:

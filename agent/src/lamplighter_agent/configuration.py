@@ -118,6 +118,11 @@ class Configuration:
             trial.timer.cancel()
             await self._keep(self._get(device).model_copy(update={"before": None}))
 
+    def renumbered(self, by: int) -> None:
+        """Learn that reports which were not sent yet have numbers that are higher by so much."""
+        for trial in self._trials.values():
+            trial.number += by
+
     def _get(self, device: str) -> Configured:
         return self._known.get(device) or Configured(device=device)
 

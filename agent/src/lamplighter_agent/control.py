@@ -83,6 +83,10 @@ class Control:
         """Hand the hub's word on to who waits for it."""
         await self._configuration.receipt(receipt)
 
+    def renumbered(self, by: int) -> None:
+        """Learn that reports which were not sent yet have higher numbers now."""
+        self._configuration.renumbered(by)
+
     def _read(self, address: Address, payload: bytes) -> Command | Cancel | Desired | Fetch:
         raw = open_signed(payload, self._verify)
         model = _MODELS.get((address.channel, _type(raw)))

@@ -1,8 +1,9 @@
 """The agent's one MQTT session: the only module that knows an MQTT library.
 
-A session has a number, stored before the connection is made; the will and the birth carry it. Batches go at QoS 0 and
-the receipt is their acknowledgement; birth and presence go at QoS 1; nothing is retained. A lost connection, a refused
-one too, is made again for ever, with jittered back-off, and logged once per change.
+A session has a number, stored before the connection is made; the will and the birth carry it, and no batch is sent
+before the hub has answered the birth. Batches go at QoS 0 and the receipt is their acknowledgement; birth and presence
+go at QoS 1; nothing is retained. A lost connection, a refused one too, is made again for ever, with jittered back-off,
+and logged once per change.
 """
 
 from __future__ import annotations
@@ -41,9 +42,15 @@ STABLE_S: Final = 60.0
 INCOMING: Final = 1_000
 IN_FLIGHT: Final = {Stream.ALARM: 8, Stream.LIVE: 8, Stream.BACKLOG: 4}
 BACKLOG_LINGER_S: Final = 1.0
+ANSWER_S: Final = 4.0
+"""How long the answer to a birth may take before it is asked for again."""
 HEARTBEAT_AT: Final = 0.8
 """A heartbeat goes out after this part of the promise, so that it arrives within it."""
 _ORDER: Final = (Stream.ALARM, Stream.LIVE, Stream.BACKLOG)
+
+
+class OutdatedSession(Exception):
+    """For the hub this session is over: it knows a later one."""
 
 
 class Control(Protocol):
@@ -55,6 +62,10 @@ class Control(Protocol):
 
     async def receipt(self, receipt: Receipt) -> None:
         """Take the hub's word of what is committed."""
+        ...
+
+    def renumbered(self, by: int) -> None:
+        """Learn that reports which were not sent yet have numbers that are higher by so much."""
         ...
 
 
@@ -78,7 +89,7 @@ class Link:
         outbox: Outbox,
         disk: Disk,
         clock: Clock,
-        next_session: Callable[[], int],
+        next_session: Callable[[int], int],
         birth: Callable[[int], Birth],
     ) -> None:
         self._plan = plan
@@ -95,6 +106,8 @@ class Link:
         self._wake = asyncio.Event()
         self._client: aiomqtt.Client | None = None
         self._session = 0
+        self._known_session = 0
+        self._answered = asyncio.Event()
         self._sent_at = 0.0
         self._heard_at = asyncio.get_running_loop().time()
         self._said = ""
@@ -116,8 +129,8 @@ class Link:
 
     def away_s(self) -> float:
         """Return for how long the hub has not answered, in seconds; 0 while it does, or has nothing to answer."""
-        connected = self._client is not None
-        quiet = connected and all(flow.attempt == 0 for flow in self._flows.values())
+        answered = self._client is not None and self._answered.is_set()
+        quiet = answered and all(flow.attempt == 0 for flow in self._flows.values())
         return 0.0 if quiet else _now() - self._heard_at
 
     @property
@@ -134,7 +147,7 @@ class Link:
             begun = _now()
             try:
                 await self._one_session()
-            except* (aiomqtt.MqttError, OSError, sqlite3.Error) as group:
+            except* (aiomqtt.MqttError, OSError, sqlite3.Error, OutdatedSession) as group:
                 self._lost(_reason(group))
             attempt = 0 if _now() - begun > STABLE_S else attempt + 1
             await asyncio.sleep(_back_off(attempt))
@@ -156,6 +169,8 @@ class Link:
 
     async def answer(self, outbox: str | None, stream: Stream, ranges: Sequence[tuple[int, int]]) -> None:
         """Send these numbers again, and declare dropped which of them are not held. The hub asks again for the rest."""
+        if not self._answered.is_set():
+            return
         try:
             held = await self._disk.run(self._outbox.answer, outbox, stream, ranges)
         except sqlite3.Error as error:
@@ -166,7 +181,8 @@ class Link:
             self._make_due(touched, _now())
 
     async def _one_session(self) -> None:
-        self._session = await self._disk.run(self._next_session)
+        self._session = await self._disk.run(self._next_session, self._known_session)
+        self._answered.clear()
         async with self._make_client() as client:
             await client.subscribe(topics.agent_filter(self._plan.agent), qos=0)
             self._client = client
@@ -237,8 +253,25 @@ class Link:
             return
         self._clock.hub_said(receipt.now)
         await self._disk.run(self._outbox.release, receipt)
-        self._take_receipt(receipt)
-        await self.control.receipt(receipt)
+        if receipt.session >= self._session:
+            await self._take_answer(receipt, self.control)
+        if self._answered.is_set():
+            self._take_receipt(receipt)
+            await self.control.receipt(receipt)
+
+    async def _take_answer(self, receipt: Receipt, control: Control) -> None:
+        """Learn from the answer to this session's birth whether what is here is an older copy of itself."""
+        if receipt.session > self._session:
+            self._known_session = receipt.session
+            raise OutdatedSession(f"session {self._session} is over for the hub; connecting with a higher number")
+        moved = await self._disk.run(self._outbox.go_beyond, receipt.highest)
+        if moved:
+            text = (
+                "this outbox is an older copy: what it has not sent gets new numbers, beyond those the hub knows (%s)"
+            )
+            self._log.warning(text, ", ".join(f"{stream} +{by}" for stream, by in moved.items()))
+            control.renumbered(moved.get(Stream.ALARM, 0))
+        self._answered.set()
 
     def _take_receipt(self, receipt: Receipt) -> None:
         now = _now()
@@ -261,7 +294,20 @@ class Link:
             said = f"the hub asks to hold the backlog: {receipt.reason or 'no reason given'}"
             self._log.info(said if self._throttled else "the hub takes the backlog again")
 
+    async def _until_answered(self) -> None:
+        """Wait for the answer to the birth; ask again for it, less and less often, while it does not come.
+
+        Nothing is sent before: numbers that an older copy gives again would be taken for repetitions.
+        """
+        patience = ANSWER_S
+        while not self._answered.is_set():
+            await _wait(self._answered, patience * random.uniform(0.75, 1.0))  # noqa: S311 - spreads load
+            if not self._answered.is_set():
+                await self.say_birth()
+                patience = min(LONGEST_WAIT_S, 2 * patience)
+
     async def _sending(self, client: aiomqtt.Client) -> None:
+        await self._until_answered()
         while True:
             now = _now()
             for stream, flow in self._flows.items():

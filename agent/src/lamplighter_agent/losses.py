@@ -19,9 +19,9 @@ class Run(NamedTuple):
     to_t: int | None = None
 
 
-def lengthen(runs: list[Run], run: Run) -> None:
-    """Add a run behind the others; neighbours become one."""
-    if runs and runs[-1].last + 1 == run.first:
+def lengthen(runs: list[Run], run: Run, apart_at: int = 0) -> None:
+    """Add a run behind the others; neighbours become one, unless the first of them ends at `apart_at`."""
+    if runs and runs[-1].last + 1 == run.first and runs[-1].last != apart_at:
         runs[-1] = joined(runs[-1], run)
     else:
         runs.append(run)

@@ -22,15 +22,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from pydantic import BaseModel
 from pydantic_core import to_json
 
+from lamplighter_agent.entries import Samples, Single, Window
 from lamplighter_agent.errors import StateUnreadable
 from lamplighter_agent.losses import Ranges, Run, joined, lengthen, told, without
 from lamplighter_agent.packing import Columns, Sample, sound
-from lamplighter_protocols.envelope import wrap
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.records import NOT_HELD, OUTBOX_FULL, Receipt, Stream
 
@@ -51,59 +50,6 @@ CREATE TABLE IF NOT EXISTS records (
 );
 CREATE TABLE IF NOT EXISTS positions (device TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-
-
-class Samples(NamedTuple):
-    """Rows of one device for one stream."""
-
-    stream: Stream
-    device: str
-    rows: Sequence[Sample]
-
-
-class Single(NamedTuple):
-    """One record that stands for itself: an event, a result, a report. `t` is its time in ms."""
-
-    stream: Stream
-    t: int
-    body: bytes
-
-
-def single(stream: Stream, record: BaseModel, t: int) -> Single:
-    """Return a record ready to be appended."""
-    return Single(stream, t, record.model_dump_json(exclude_defaults=True).replace("{", _kind_of(record), 1).encode())
-
-
-def _kind_of(record: BaseModel) -> str:
-    # `kind` has a default, and defaults are left out to save bytes.
-    return '{"kind":"' + str(record.kind) + '",'  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Consecutive records of one stream, `first` to `last`. `whole` is false when more records follow.
-
-    `held` and `freed` are by stream: how many records are kept, and up to which number none is.
-    """
-
-    outbox: str
-    stream: Stream
-    first: int
-    bodies: Sequence[bytes]
-    held: Mapping[Stream, int]
-    freed: Mapping[Stream, int]
-    whole: bool
-
-    @property
-    def last(self) -> int:
-        """Number of the last record."""
-        return self.first + len(self.bodies) - 1
-
-    def payload(self, sent: int) -> bytes:
-        """Return the batch as it travels; `sent` is the agent's clock in ms."""
-        head = {"outbox": self.outbox, "stream": self.stream, "first": self.first, "sent": sent, "held": self.held}
-        head["freed"] = {stream: number for stream, number in self.freed.items() if number}
-        return wrap(to_json(head)[:-1] + b',"records":[' + b",".join(self.bodies) + b"]}")
 
 
 @dataclass(slots=True)
@@ -238,6 +184,23 @@ class Outbox:
                 self._keep_numbers(db)
         return held
 
+    def go_beyond(self, highest: Mapping[Stream, int]) -> dict[Stream, int]:
+        """Move on behind numbers that the hub knows and this database never handed out; return by how much.
+
+        It knows them only when this database is an older copy of itself. What was handed out before the copy was made
+        is the same on both sides; what is held beyond it is new, and would be taken for repetitions.
+        """
+        moved = {stream: n - self._handed[stream] for stream, n in highest.items() if n > self._handed[stream]}
+        if moved:
+            with self._transaction() as db:
+                for stream, by in moved.items():
+                    self._move(db, stream, by)
+                self._tell_anew(db, moved)
+                self._keep_numbers(db)
+            self._load()
+            self._handed |= {stream: highest[stream] for stream in moved}
+        return moved
+
     def held(self) -> dict[Stream, int]:
         """Return how many records each stream holds."""
         return dict(self._held)
@@ -323,6 +286,23 @@ class Outbox:
         mine = [note for note in notes if note["stream"] == stream and note.get("outbox") == outbox]
         return [(note["first"], note["last"]) for note in mine]
 
+    def _move(self, db: sqlite3.Connection, stream: Stream, by: int) -> None:
+        """Give what was never handed out numbers that are higher by so much."""
+        base = _BASE[stream]
+        fresh = (by, base | self._handed[stream] + 1, base | _MASK)
+        db.execute("UPDATE records SET id = -id - ? WHERE id BETWEEN ? AND ?", fresh)  # no two may meet on the way
+        db.execute("UPDATE records SET id = -id WHERE id < 0")
+        self._last[stream] += by
+
+    def _tell_anew(self, db: sqlite3.Connection, moved: Mapping[Stream, int]) -> None:
+        """Let `dropped` records tell of the numbers that what they tell of has now."""
+        for record, body in db.execute("SELECT id, body FROM records WHERE dropped").fetchall():
+            note = json.loads(body)
+            stream = Stream(note["stream"])
+            if note.get("outbox") is None and stream in moved and note["first"] > self._handed[stream]:
+                note |= {"first": note["first"] + moved[stream], "last": note["last"] + moved[stream]}
+                db.execute("UPDATE records SET body = ? WHERE id = ?", (to_json(note), record))
+
     def _append(self, db: sqlite3.Connection, entry: Samples | Single) -> int:
         if isinstance(entry, Single):
             return self._insert(db, entry.stream, entry.t, entry.t, entry.body)
@@ -365,12 +345,19 @@ class Outbox:
         return ((record & _MASK, body) for record, body in rows)
 
     def _close_up_to(self, stream: Stream, last: int) -> None:
-        self._handed[stream] = max(self._handed[stream], last)
+        self._hand(stream, last)
         limit = _BASE[stream] | last
         for key in [key for key, item in self._growing.items() if key[0] is stream and item.id <= limit]:
             del self._growing[key]
         if stream is Stream.ALARM:
-            self._notes = {about: note for about, note in self._notes.items() if note.id > limit}
+            told = {about: note for about, note in self._notes.items() if note.id <= limit}
+            for about, note in told.items():
+                self._hand(about, note.run.last)
+                del self._notes[about]
+
+    def _hand(self, stream: Stream, last: int) -> None:
+        """Note up to which number the hub may know a stream: it was sent, or told to be gone."""
+        self._handed[stream] = max(self._handed[stream], last)
 
     def _free(self, db: sqlite3.Connection, stream: Stream, first: int, last: int) -> int:
         # What was never handed out cannot have been received, whatever a receipt says.
@@ -408,7 +395,8 @@ class Outbox:
                 break
             self.bytes -= size + OVERHEAD
             self._held[stream] -= 1
-            lengthen(runs, Run(record & _MASK, record & _MASK, from_t, to_t))
+            number = record & _MASK
+            lengthen(runs, Run(number, number, from_t, to_t), apart_at=self._handed[stream])
         for run in runs:
             db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", (base | run.first, base | run.last))
         limit = base | runs[-1].last if runs else 0
@@ -419,7 +407,7 @@ class Outbox:
     def _tell(self, db: sqlite3.Connection, stream: Stream, run: Run) -> None:
         """Say what is gone; a record that says it of the neighbours before, and was not handed out, is widened."""
         note = self._notes.get(stream)
-        if note is not None and note.run.last + 1 == run.first:
+        if note is not None and note.run.last + 1 == run.first and note.run.last != self._handed[stream]:
             note.run = joined(note.run, run)
             body = told(None, stream, note.run, OUTBOX_FULL, self._clock())
             self.noted += len(body)

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from lamplighter_agent.clock import Clock
 from lamplighter_agent.disk import Disk
 from lamplighter_agent.driver import Event, Output
-from lamplighter_agent.outbox import Outbox, Samples, Single, single
+from lamplighter_agent.entries import Samples, Single, single
+from lamplighter_agent.outbox import Outbox
 from lamplighter_agent.packing import Sample
 from lamplighter_protocols.events import severity
 from lamplighter_protocols.model import MAX_DATA

@@ -171,11 +171,11 @@ class State:
                 identity.model_dump(mode="json")
             )
 
-    def next_session(self) -> int:
-        """Return a session number that is higher than all before; durable when it returns."""
+    def next_session(self, known: int = 0) -> int:
+        """Return a session number that is higher than all before, and than `known`; durable when it returns."""
         with self._open("session") as store:
             kept = store.all()
-            number = int(kept[0]["session"]) + 1 if kept else 1
+            number = max(int(kept[0]["session"]) if kept else 0, known) + 1
             store.update({"session": number}) if kept else store.insert({"session": number})
         return number
 

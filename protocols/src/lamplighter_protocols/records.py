@@ -31,6 +31,10 @@ class Stream(StrEnum):
     BACKLOG = "backlog"
 
 
+Counted = Annotated[dict[Stream, Count], Field(max_length=3)]
+"""A number for each stream; 0 where a stream is absent."""
+
+
 class EventRecord(WireModel):
     """Something that happened at a time."""
 
@@ -106,10 +110,6 @@ Record = Annotated[
 _RECORD: Final[TypeAdapter[Record]] = TypeAdapter(Record)
 
 
-Counted = Annotated[dict[Stream, Count], Field(max_length=3)]
-"""A number for each stream; 0 where a stream is absent."""
-
-
 class Header(WireModel):
     """What a batch says of itself, beside its records.
 
@@ -139,11 +139,16 @@ class Receipt(WireModel):
     """What is committed: everything `through` a number, and ranges `also` beyond it. `now` is the hub's clock.
 
     `retry_after_ms` asks the agent to hold its backlog for so long; `reason` says why.
+
+    The answer to a birth says more: `session` is the birth's, or a higher one when that session is over for the hub,
+    and `highest` is the highest number that it knows of each stream of this outbox.
     """
 
     outbox: Ulid
     through: dict[Stream, Count] = {}
     also: dict[Stream, list[tuple[Sequence, Sequence]]] = {}
+    session: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
+    highest: Counted = {}
     now: Millis
     retry_after_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
     reason: Reason = ""

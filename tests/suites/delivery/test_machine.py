@@ -19,7 +19,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lamplighter_agent.outbox import Outbox, Single, single
+from lamplighter_agent.entries import Single, single
+from lamplighter_agent.outbox import Outbox
 from lamplighter_hub.ingest.pipeline import Pipeline
 from lamplighter_hub.ledger.account import Key
 from lamplighter_hub.ledger.fetching import Fetcher
@@ -63,6 +64,9 @@ class Registry:
 
     def births(self, births: list[tuple[str, Birth, int]]) -> None: ...
     def told(self, agent: str, presence: Presence, arrived_ms: int) -> None: ...
+    def session(self, _agent: str) -> int:
+        return 0
+
     def heard(self, agents: dict[str, int]) -> None: ...
     def settle(self) -> None: ...
     def results(self, results: list[tuple[str, ResultRecord, int]]) -> None: ...
@@ -144,6 +148,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.last: dict[tuple[str, Stream], int] = {}
         self.up: list[bytes] = []
         self.backup: Path | None = None
+        self.image: Path | None = None
         self.excused = False
         (self.root / "hub").mkdir()
         self.hub = HubSide(self.root / "hub", lambda: self.now)
@@ -212,13 +217,17 @@ class DeliveryMachine(RuleBasedStateMachine):
     @rule()
     def crash_agent(self) -> None:
         """Kill -9: what the disk holds now is all there is."""
+        folder = self.copied()
+        self.outbox.close()
+        self.outbox = self.open(folder)
+
+    def copied(self) -> Path:
         folder = self.place()
         for ending in ("", "-wal"):
             source = Path(f"{self.outbox.path}{ending}")
             if source.exists():
                 shutil.copy(source, folder / source.name)
-        self.outbox.close()
-        self.outbox = self.open(folder)
+        return folder
 
     @precondition(lambda self: self.places < 4)
     @rule(sure=st.integers(0, 3))
@@ -228,6 +237,46 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.outbox.close()
             self.outbox = self.open(self.place())
             self.excused = True
+
+    @precondition(lambda self: self.places < 8)
+    @rule()
+    def copy_outbox(self) -> None:
+        """Somebody makes an image of the agent's disk."""
+        self.image = self.copied()
+
+    @precondition(lambda self: self.image is not None)
+    @rule(data=st.data(), stream=st.sampled_from(Stream), count=st.integers(1, 40))
+    def restore_outbox(self, data: st.DataObject, stream: Stream, count: int) -> None:
+        """The image comes back to life, records for a while without a connection, and then meets the hub."""
+        assert self.image is not None
+        self.outbox.close()
+        image, self.image = self.image, None
+        self.outbox = self.open(image)
+        self.up.clear()  # what the one before had on the wire is over when this one connects
+        self.hub.down.clear()
+        self.excused = True
+        known = self.what_outlives_the_disk(self.outbox.last())
+        for _ in range(data.draw(st.integers(0, 2))):
+            self.record(stream, count, 3_000)
+        offline = {stream: self.given.pop((self.outbox.id, stream), {}) for stream in Stream}
+        self.deliver_birth()
+        (answer,) = [item for item in self.hub.down if parse(item[0]).channel is Channel.RECEIPT]
+        moved = self.outbox.go_beyond(parse_model(Receipt, answer[1]).highest)
+        for stream_, numbers in offline.items():
+            shifted = {number + moved.get(stream_, 0): n for number, n in numbers.items()}
+            assert shifted.keys().isdisjoint(known[stream_]), "a number was given twice"
+            self.given[self.outbox.id, stream_] = known[stream_] | shifted
+        self.note_numbers()
+
+    def what_outlives_the_disk(self, kept: dict[Stream, int]) -> dict[Stream, dict[int, int]]:
+        """Return what the copy holds and what the hub has of the time after it; the rest went with the disk."""
+        stored = self.hub.stored()
+        found = {}
+        for stream, last in kept.items():
+            account = self.hub.ledger.snapshot(Key(AGENT, self.outbox.id, stream))
+            numbers = self.given.pop((self.outbox.id, stream), {})
+            found[stream] = {i: n for i, n in numbers.items() if i <= last or n in stored or i in account.gone}
+        return found
 
     # the network
 
@@ -340,8 +389,8 @@ class DeliveryMachine(RuleBasedStateMachine):
         stored = self.hub.stored()
         for (outbox, stream), numbers in self.given.items():
             account = self.hub.ledger.snapshot(Key(AGENT, outbox, stream))
-            if outbox == self.outbox.id:
-                assert account.seen.ranges() == [(1, self.last[outbox, stream])]
+            if outbox == self.outbox.id and (last := self.last[outbox, stream]):
+                assert account.seen.ranges() == [(1, last)]
             lost = {number for number, n in numbers.items() if number in account.seen and n not in stored}
             declared = {number for number in numbers if number in account.gone}
             assert lost == declared, f"{outbox} {stream}"

@@ -28,6 +28,10 @@ class ServicesDirectory:
         """Take a will, a farewell or a sign of life."""
         self._services.presence.told(agent, presence, arrived_ms)
 
+    def session(self, agent: str) -> int:
+        """Return the lowest session number of an agent that may still be there."""
+        return self._services.presence.session(agent)
+
     def heard(self, agents: dict[str, int]) -> None:
         """Note who was heard; ask those for their birth whose birth is not known."""
         self._services.presence.heard(agents)

@@ -39,6 +39,8 @@ class Group:
     said: list[tuple[str, Birth | Presence, int]] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
     receipts: set[tuple[str, str]] = field(default_factory=set)
+    births: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Which agents wait for the answer to a birth: the session, by agent and outbox."""
     foreign: dict[str, set[tuple[str, int, Value | None]]] = field(default_factory=dict)
     """What foreign devices said in this group that might come again: metric, time and value, by device."""
     counts: Counter[str] = field(default_factory=Counter)

@@ -21,7 +21,7 @@ from lamplighter_hub.ingest.newcomers import Newcomers
 from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.series.store import SeriesError, TimeSeries
 from lamplighter_hub.uplink.session import Message
-from lamplighter_protocols.envelope import encode
+from lamplighter_protocols.envelope import wrap
 from lamplighter_protocols.errors import WireError
 from lamplighter_protocols.model import parse_model
 from lamplighter_protocols.presence import Birth, Presence
@@ -63,6 +63,9 @@ class Directory(Protocol):
 
     def told(self, agent: str, presence: Presence, arrived_ms: int) -> None:
         """Take a will, a farewell or a sign of life."""
+
+    def session(self, agent: str) -> int:
+        """Return the lowest session number of an agent that may still be there; 0 when nothing is known."""
 
     def heard(self, agents: dict[str, int]) -> None:
         """Note when agents were last heard."""
@@ -153,6 +156,8 @@ class Pipeline:
         said: Birth | Presence
         if address.channel is Channel.BIRTH:
             said = parse_model(Birth, message.payload)
+            if said.outbox:
+                group.births[address.agent, said.outbox] = said.session
         else:
             said = parse_model(Presence, message.payload)
         if said.outbox:
@@ -189,9 +194,15 @@ class Pipeline:
         self._ledger.take(group.draft)
 
     def _send_receipts(self, group: Group) -> None:
-        for agent, outbox in group.receipts:
-            receipt = self._worded(self._ledger.receipt(agent, outbox, self._clock()))
-            self._source.publish(build(agent, Channel.RECEIPT), encode(receipt))
+        for (agent, outbox), session in group.births.items():
+            known = max(session, self._directory.session(agent))
+            self._send_receipt(agent, self._ledger.answer(agent, outbox, known, self._clock()))
+        for agent, outbox in group.receipts - group.births.keys():
+            self._send_receipt(agent, self._ledger.receipt(agent, outbox, self._clock()))
+
+    def _send_receipt(self, agent: str, receipt: Receipt) -> None:
+        said = self._worded(receipt).model_dump_json(exclude_defaults=True)
+        self._source.publish(build(agent, Channel.RECEIPT), wrap(said.encode()))
 
     def _count(self, group: Group, messages: int) -> None:
         self.counts.update(group.counts)

@@ -161,6 +161,13 @@ class Ledger:
             also = {stream: account.seen.beyond() for stream, account in accounts.items() if account.seen.beyond()}
         return Receipt(outbox=outbox, through=through, also=also, now=now_ms)
 
+    def answer(self, agent: str, outbox: str, session: int, now_ms: int) -> Receipt:
+        """Answer a birth: beside what is committed, the highest numbers that were ever heard of."""
+        with self._lock:
+            accounts = {s: self._accounts[k] for s in Stream if (k := Key(agent, outbox, s)) in self._accounts}
+            highest = {stream: account.seen.highest for stream, account in accounts.items()}
+        return self.receipt(agent, outbox, now_ms).model_copy(update={"session": session, "highest": highest})
+
     def outboxes(self, agent: str) -> list[str]:
         """Return the outboxes known of an agent, oldest first."""
         with self._lock:

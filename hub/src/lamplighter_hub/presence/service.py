@@ -209,6 +209,11 @@ class PresenceService:
         found = self._agents.get(agent)
         return found.state if found else "unknown"
 
+    def session(self, agent: str) -> int:
+        """Return the lowest session number that may still be there; 0 when nothing is known."""
+        found = self._agents.get(agent)
+        return max(found.session, found.ended_session + 1) if found else 0
+
     def online(self, agent: str) -> bool:
         """True when the agent is believed to be there."""
         return self.state(agent) == "online"

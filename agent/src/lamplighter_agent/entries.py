@@ -1,0 +1,67 @@
+"""What goes into the outbox, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from lamplighter_agent.packing import Sample
+from lamplighter_protocols.envelope import wrap
+from lamplighter_protocols.records import Stream
+
+
+class Samples(NamedTuple):
+    """Rows of one device for one stream."""
+
+    stream: Stream
+    device: str
+    rows: Sequence[Sample]
+
+
+class Single(NamedTuple):
+    """One record that stands for itself: an event, a result, a report. `t` is its time in ms."""
+
+    stream: Stream
+    t: int
+    body: bytes
+
+
+def single(stream: Stream, record: BaseModel, t: int) -> Single:
+    """Return a record ready to be appended."""
+    return Single(stream, t, record.model_dump_json(exclude_defaults=True).replace("{", _kind_of(record), 1).encode())
+
+
+def _kind_of(record: BaseModel) -> str:
+    # `kind` has a default, and defaults are left out to save bytes.
+    return '{"kind":"' + str(record.kind) + '",'  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive records of one stream, `first` to `last`. `whole` is false when more records follow.
+
+    `held` and `freed` are by stream: how many records are kept, and up to which number none is.
+    """
+
+    outbox: str
+    stream: Stream
+    first: int
+    bodies: Sequence[bytes]
+    held: Mapping[Stream, int]
+    freed: Mapping[Stream, int]
+    whole: bool
+
+    @property
+    def last(self) -> int:
+        """Number of the last record."""
+        return self.first + len(self.bodies) - 1
+
+    def payload(self, sent: int) -> bytes:
+        """Return the batch as it travels; `sent` is the agent's clock in ms."""
+        head = {"outbox": self.outbox, "stream": self.stream, "first": self.first, "sent": sent, "held": self.held}
+        head["freed"] = {stream: number for stream, number in self.freed.items() if number}
+        return wrap(to_json(head)[:-1] + b',"records":[' + b",".join(self.bodies) + b"]}")
