@@ -29,7 +29,7 @@ check: .venv/.dev ## formatting, lint, types, import rules, freshness of generat
 bench: .venv/.dev ## measure, and print what was measured with the command that repeats it
 	@PYTHONPATH=tests exec $(BIN)/python -m bench
 
-chaos: .venv/.dev ## break everything by a seeded plan, show that nothing is lost: [SEED=] [MINUTES=5] [ON=nats|mosquitto]
+chaos: .venv/.dev ## break everything by a seeded plan, show that nothing is lost: [SEED=] [MINUTES=5] [ON=nats|mosquitto|grown]
 	@PYTHONPATH=tests exec $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),5) --on $(or $(ON),nats)
 
 docs: .venv/.dev ## write the generated pages of docs/ again

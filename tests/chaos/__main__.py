@@ -13,18 +13,17 @@ from pathlib import Path
 from chaos.drive import Drive, verdict
 from chaos.report import EXPLAINED, table
 from chaos.schedule import Fault, plan
-from chaos.world import world
-from services.brokers import BrokerKind
+from chaos.world import Ground, world
 
 COMMAND = "PYTHONPATH=tests .venv/bin/python -m chaos"
-BROKERS = {"nats": BrokerKind.NATS, "mosquitto": BrokerKind.MOSQUITTO}
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; random when not given")
     parser.add_argument("--minutes", type=float, default=5, help="how long faults are injected, about (default 5)")
-    parser.add_argument("--on", choices=sorted(BROKERS), default="nats", help="which broker (default nats)")
+    grounds = "nats and mosquitto with DuckDB and SQLite, grown with nats, InfluxDB and PostgreSQL (default nats)"
+    parser.add_argument("--on", choices=[*Ground], default="nats", help=grounds)
     parser.add_argument("--fault", action="append", choices=list(Fault), help="only this one; may be repeated")
     parser.add_argument("--plan", action="store_true", help="show what would be done, and do nothing")
     parser.add_argument("--keep", type=Path, default=None, help="folder for logs and data, kept; it must not exist")
@@ -36,7 +35,7 @@ def _say(line: str) -> None:
 
 
 def _run(given: argparse.Namespace, seed: int, folder: Path) -> int:
-    with world(folder, BROKERS[given.on], seed) as made:
+    with world(folder, Ground(given.on), seed) as made:
         victims = made.victims()
         for fault in [fault for fault, some in victims.items() if not some]:
             _say(f"left out, this machine cannot do it: {fault}")

@@ -14,7 +14,9 @@ from typing import Final
 from chaos.machine import allow_writing, child_named, forbid_writing
 from chaos.proxy import Line
 from chaos.schedule import Fault, Strike
-from chaos.world import World
+from chaos.stores import Stores
+from chaos.world import HUB_BACK_S, World
+from services.process import Child
 from services.wait import eventually
 
 Mend = Callable[[], None]
@@ -185,6 +187,81 @@ def _poison(world: World, _: str, __: random.Random) -> Mend:
     return world.poison.clear
 
 
+def _stores(world: World) -> Stores:
+    assert world.stores is not None, "this world has no stores of its own"
+    return world.stores
+
+
+def _ready(world: World) -> None:
+    eventually(world.hub.ready, within_s=HUB_BACK_S)
+
+
+def _kill_store(world: World, _: str, __: random.Random) -> Mend:
+    influx = _stores(world).influx
+    influx.kill()
+
+    def mend() -> None:
+        influx.start()
+        _ready(world)
+
+    return mend
+
+
+def _freeze_store(world: World, _: str, __: random.Random) -> Mend:
+    child = _influxd(world)
+    child.signal(signal.SIGSTOP)
+    return lambda: child.signal(signal.SIGCONT)
+
+
+def _store_writes_fail(world: World, _: str, __: random.Random) -> Mend:
+    """Its disk takes nothing any more. It may give up then, and is started again, as its init would."""
+    influx, child = _stores(world).influx, _influxd(world)
+    forbid_writing(child.pid)
+
+    def mend() -> None:
+        allow_writing(child.pid)
+        if not child.running or not influx.ready():
+            child.kill()
+            influx.start()
+        _ready(world)
+
+    return mend
+
+
+def _influxd(world: World) -> Child:
+    child = _stores(world).influx.child
+    assert child is not None
+    return child
+
+
+def _kill_registry(world: World, _: str, __: random.Random) -> Mend:
+    server = _stores(world).postgres
+    server.kill()
+
+    def mend() -> None:
+        server.start()
+        _ready(world)
+
+    return mend
+
+
+def _freeze_registry(world: World, _: str, __: random.Random) -> Mend:
+    stores = _stores(world)
+    stores.freeze_registry(signal.SIGSTOP)
+    return lambda: stores.freeze_registry(signal.SIGCONT)
+
+
+def _read_only_registry(world: World, _: str, __: random.Random) -> Mend:
+    stores = _stores(world)
+    stores.write_registry(allowed=False)
+
+    def mend() -> None:
+        stores.write_registry(allowed=True)
+        _ready(world)
+
+    return mend
+
+
 _DOERS: Final[Mapping[Fault, Callable[[World, str, random.Random], Mend]]] = {
     Fault.KILL_AGENT: _kill_agent,
     Fault.KILL_HUB: _kill_hub,
@@ -205,4 +282,14 @@ _DOERS: Final[Mapping[Fault, Callable[[World, str, random.Random], Mend]]] = {
     Fault.AGENT_WRITES_FAIL: _agent_writes_fail,
     Fault.CLOCK_JUMP: _clock_jump,
     Fault.POISON: _poison,
+    Fault.KILL_STORE: _kill_store,
+    Fault.FREEZE_STORE: _freeze_store,
+    Fault.CUT_STORE: _line(Line.CUT),
+    Fault.SLOW_STORE: _line(Line.SLOW),
+    Fault.STORE_WRITES_FAIL: _store_writes_fail,
+    Fault.KILL_REGISTRY: _kill_registry,
+    Fault.FREEZE_REGISTRY: _freeze_registry,
+    Fault.CUT_REGISTRY: _line(Line.CUT),
+    Fault.SLOW_REGISTRY: _line(Line.SLOW),
+    Fault.READ_ONLY_REGISTRY: _read_only_registry,
 }

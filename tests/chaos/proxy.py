@@ -11,7 +11,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final
 
-from chaos.wire import Packets, Shuffler, batch
+from chaos.wire import Packets, Pieces, Shuffler, batch
 
 CHUNK: Final = 16 * 1024
 LOOK_S: Final = 0.25
@@ -39,8 +39,15 @@ _DEAF_DOWN: Final = {Line.SWALLOWS, Line.SWALLOWS_DOWN}
 class Proxy:
     """Listens on `port` and passes on to `target`. `heard` is told every batch that goes up."""
 
-    def __init__(self, target: int, heard: Callable[[dict[str, Any]], None], seed: int = 0) -> None:
+    def __init__(
+        self,
+        target: int,
+        heard: Callable[[dict[str, Any]], None],
+        seed: int = 0,
+        cutter: type[Packets | Pieces] = Packets,
+    ) -> None:
         self.target = target
+        self.cutter = cutter
         self.state = Line.WHOLE
         self._heard = heard
         self._chance = random.Random(seed)
@@ -81,7 +88,7 @@ class Proxy:
 
     def remember(self, packet: bytes) -> None:
         """Look at a packet that goes up."""
-        if found := batch(packet):
+        if self.cutter is Packets and (found := batch(packet)):
             self._seen.append(packet)
             self._heard(found)
 
@@ -157,7 +164,7 @@ class _Link:
             end.close()
 
     def _upwards(self) -> None:
-        packets, shuffler = Packets(), self._proxy.shuffler()
+        packets, shuffler = self._proxy.cutter(), self._proxy.shuffler()
         while (data := self._receive(self._client)) is not None:
             out = [] if data else shuffler.let_go()
             for packet in packets.feed(data):

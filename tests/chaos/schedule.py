@@ -31,6 +31,16 @@ class Fault(StrEnum):
     AGENT_WRITES_FAIL = "agent-writes-fail"
     CLOCK_JUMP = "clock-jump"
     POISON = "poison"
+    KILL_STORE = "kill-store"
+    FREEZE_STORE = "freeze-store"
+    CUT_STORE = "cut-store"
+    SLOW_STORE = "slow-store"
+    STORE_WRITES_FAIL = "store-writes-fail"
+    KILL_REGISTRY = "kill-registry"
+    FREEZE_REGISTRY = "freeze-registry"
+    CUT_REGISTRY = "cut-registry"
+    SLOW_REGISTRY = "slow-registry"
+    READ_ONLY_REGISTRY = "read-only-registry"
 
 
 LASTS_S: Final[Mapping[Fault, tuple[float, float]]] = {
@@ -53,6 +63,16 @@ LASTS_S: Final[Mapping[Fault, tuple[float, float]]] = {
     Fault.AGENT_WRITES_FAIL: (2.0, 8.0),
     Fault.CLOCK_JUMP: (3.0, 10.0),
     Fault.POISON: (4.0, 10.0),
+    Fault.KILL_STORE: (0.0, 6.0),
+    Fault.FREEZE_STORE: (2.0, 10.0),
+    Fault.CUT_STORE: (1.0, 8.0),
+    Fault.SLOW_STORE: (4.0, 12.0),
+    Fault.STORE_WRITES_FAIL: (3.0, 8.0),
+    Fault.KILL_REGISTRY: (0.0, 6.0),
+    Fault.FREEZE_REGISTRY: (2.0, 10.0),
+    Fault.CUT_REGISTRY: (1.0, 8.0),
+    Fault.SLOW_REGISTRY: (4.0, 12.0),
+    Fault.READ_ONLY_REGISTRY: (2.0, 8.0),
 }
 """From how long to how long each lasts."""
 COSTS_S: Final[Mapping[Fault, float]] = {
@@ -66,7 +86,7 @@ COSTS_S: Final[Mapping[Fault, float]] = {
 GAP_S: Final = (0.5, 3.0)
 TOGETHER: Final = 0.25
 """The share of strikes that come with a second one."""
-HUB_SIDE: Final = frozenset({"hub", "broker"})
+HUB_SIDE: Final = frozenset({"hub", "broker", "store", "registry"})
 EVERYBODY: Final = "world"
 
 
@@ -131,6 +151,6 @@ def _strike(chance: random.Random, fault: Fault, victims: Mapping[Fault, Sequenc
 
 
 def _free(victims: Sequence[str], struck: str) -> list[str]:
-    """Return those that another strike leaves alone; hub and broker are mended together, so they count as one."""
+    """Return those that another strike leaves alone; the hub and what it needs are mended together, as one."""
     side = HUB_SIDE if struck in HUB_SIDE else frozenset({struck})
     return [victim for victim in victims if victim not in side]

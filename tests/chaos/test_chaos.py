@@ -26,11 +26,10 @@ from chaos.drive import Drive, verdict
 from chaos.report import table
 from chaos.schedule import HUB_SIDE, LASTS_S, Fault, Strike, groups, plan
 from chaos.wire import Packets, Shuffler, batch
-from chaos.world import world
-from services.brokers import BrokerKind
+from chaos.world import Ground, world
 from services.need import need
 
-VICTIMS = {fault: ["a", "b", "hub", "broker"] for fault in Fault}
+VICTIMS = {fault: ["a", "b", "hub", "broker", "store"] for fault in Fault}
 ITEMS = [Item(1_000 + n, n) for n in range(10)]
 SHORT = (
     Fault.KILL_AGENT,
@@ -40,6 +39,8 @@ SHORT = (
     Fault.SHUFFLED_BATCHES,
     Fault.POISON,
 )
+GROWN = (Fault.KILL_HUB, Fault.KILL_STORE, Fault.CUT_STORE, Fault.KILL_REGISTRY, Fault.READ_ONLY_REGISTRY)
+NEEDS = {Ground.NATS: (), Ground.MOSQUITTO: ("mosquitto",), Ground.GROWN: ("influxd", "initdb")}
 
 
 # The plan
@@ -202,12 +203,14 @@ def test_shuffling_doubles_and_reorders_and_loses_nothing() -> None:
 
 @pytest.mark.services
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("kind", "seed"), [(BrokerKind.NATS, 11), (BrokerKind.MOSQUITTO, 12)])
-def test_nothing_is_lost_or_done_twice(kind: BrokerKind, seed: int, tmp_path: Path) -> None:
-    need("mosquitto")
+@pytest.mark.parametrize(("ground", "seed"), [(Ground.NATS, 11), (Ground.MOSQUITTO, 12), (Ground.GROWN, 13)])
+def test_nothing_is_lost_or_done_twice(ground: Ground, seed: int, tmp_path: Path) -> None:
+    for program in NEEDS[ground]:
+        need(program)
     lines: list[str] = []
-    with world(tmp_path / "world", kind, seed) as made:
-        victims = {fault: some for fault, some in made.victims().items() if fault in SHORT}
+    chosen = GROWN if ground is Ground.GROWN else SHORT
+    with world(tmp_path / "world", ground, seed) as made:
+        victims = {fault: some for fault, some in made.victims().items() if fault in chosen}
         outcome = Drive(made, _shortened(plan(seed, 40, victims)), seed, lines.append).run()
     text = "\n".join([*lines, table(outcome.tally, outcome.struck), *outcome.tally.wrong])
     assert outcome.clean, f"{text}\n{verdict(outcome)}"

@@ -27,6 +27,15 @@ class Packets:
             yield packet
 
 
+class Pieces:
+    """Passes a stream on as it comes, where no packets are known."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield what there is."""
+        if data:
+            yield data
+
+
 def _size(data: bytes) -> int:
     """Return the length of the first packet; 0 while it is not whole."""
     length = 0

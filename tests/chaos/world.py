@@ -14,6 +14,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,10 +27,11 @@ from chaos.machine import SmallDisk, WrongClock
 from chaos.peer import Device, Peer, now_ms
 from chaos.proxy import Proxy
 from chaos.schedule import EVERYBODY, Fault, Victims
+from chaos.stores import REGISTRY, STORE, Stores, grown
 from chaos.writer import LogWriter
 from lamplighter_hub.broker.mosquitto import Listen, write_configuration
 from services.agent import PROGRAM, Agent
-from services.brokers import BrokerKind, MosquittoHub
+from services.brokers import MosquittoHub
 from services.hub import Hub
 from services.mosquitto import Mosquitto, configured_mosquitto
 from services.ports import free_port
@@ -39,6 +41,20 @@ from services.wait import eventually
 AGENTS: Final = ("log-1", "log-2", "peer-1", "peer-2")
 HUB: Final = ("hub",)
 BROKER: Final = ("broker",)
+ON_STORE: Final = (
+    Fault.KILL_STORE,
+    Fault.FREEZE_STORE,
+    Fault.CUT_STORE,
+    Fault.SLOW_STORE,
+    Fault.STORE_WRITES_FAIL,
+)
+ON_REGISTRY: Final = (
+    Fault.KILL_REGISTRY,
+    Fault.FREEZE_REGISTRY,
+    Fault.CUT_REGISTRY,
+    Fault.SLOW_REGISTRY,
+    Fault.READ_ONLY_REGISTRY,
+)
 FOREIGN: Final = "foreign-1"
 RUDE: Final = "rude-1"
 ON_SMALL_DISK: Final = ("log-1", "peer-2")
@@ -53,15 +69,26 @@ OLD_MS: Final = 40 * 86_400_000
 ROTATE_LINES: Final = 2_000
 
 
+class Ground(StrEnum):
+    """What the world stands on: which broker, and which stores."""
+
+    NATS = "nats"
+    """nats-server, DuckDB and SQLite."""
+    MOSQUITTO = "mosquitto"
+    """Mosquitto, DuckDB and SQLite."""
+    GROWN = "grown"
+    """nats-server, InfluxDB and PostgreSQL."""
+
+
 @dataclass
 class World:
     """Everything that runs, and what struck it."""
 
     folder: Path
-    kind: BrokerKind
     children: Children
     hub: Hub
     mosquitto: Mosquitto | None
+    stores: Stores | None
     proxies: dict[str, Proxy]
     agents: dict[str, Agent]
     disks: dict[str, SmallDisk]
@@ -104,6 +131,8 @@ class World:
             Fault.CLOCK_JUMP: (CLOCKED,),
             Fault.POISON: [EVERYBODY],
         }
+        if self.stores:
+            found |= dict.fromkeys(ON_STORE, (STORE,)) | dict.fromkeys(ON_REGISTRY, (REGISTRY,))
         return found
 
     def given(self) -> Iterator[tuple[Given, str]]:
@@ -136,7 +165,7 @@ AGENT_OF: Final[Mapping[str, str]] = {
 
 
 @contextlib.contextmanager
-def world(folder: Path, kind: BrokerKind, seed: int) -> Iterator[World]:
+def world(folder: Path, ground: Ground, seed: int) -> Iterator[World]:
     """Start everything, and end it."""
     with contextlib.ExitStack() as stack:
         output = folder / "output"
@@ -150,19 +179,27 @@ def world(folder: Path, kind: BrokerKind, seed: int) -> Iterator[World]:
         (folder / "profiles").mkdir()
         for module in (writer_, peer_):
             (folder / "profiles" / f"{module.__name__.rpartition('.')[2]}.toml").write_text(module.PROFILE)
-        hub, broker, lines = _hub(stack, folder, kind, children, seed)
-        made = World(folder, kind, children, hub, broker, lines, {}, disks, WrongClock(folder / "clock"))
+        made = _ground(stack, folder, ground, children, seed)
+        made.disks = disks
         _people(stack, made, seed)
         yield made
 
 
-def _hub(
-    stack: contextlib.ExitStack, folder: Path, kind: BrokerKind, children: Children, seed: int
-) -> tuple[Hub, Mosquitto | None, dict[str, Proxy]]:
+def _ground(stack: contextlib.ExitStack, folder: Path, ground: Ground, children: Children, seed: int) -> World:
+    """Start the hub and what it stands on."""
     options: tuple[str, ...] = ("--profiles", str(folder / "profiles"))
-    if kind is BrokerKind.NATS:
-        hub = Hub(folder / "hub" / "data", children, options)
-        return hub.start(), None, {}
+    clock = WrongClock(folder / "clock")
+    if ground is Ground.MOSQUITTO:
+        hub, broker, line = _on_mosquitto(stack, folder, children, options, seed)
+        return World(folder, children, hub, broker, None, {"hub": line}, {}, {}, clock)
+    stores = grown(stack, folder, seed) if ground is Ground.GROWN else None
+    hub = Hub(folder / "hub" / "data", children, options + (stores.options if stores else ()))
+    return World(folder, children, hub.start(), None, stores, dict(stores.lines) if stores else {}, {}, {}, clock)
+
+
+def _on_mosquitto(
+    stack: contextlib.ExitStack, folder: Path, children: Children, options: tuple[str, ...], seed: int
+) -> tuple[Hub, Mosquitto, Proxy]:
     port = free_port()
     made = write_configuration(folder / "mosquitto", Listen(port=port), {})
     (folder / "mosquitto" / "local.d" / "user.conf").write_text("user root\n")
@@ -173,7 +210,7 @@ def _hub(
     options += ("--mqtt-url", url, "--mosquitto-dir", str(folder / "mosquitto"))
     served = MosquittoHub(folder / "hub" / "data", children, options, mqtt_port=port)
     served.mosquitto = broker
-    return served.start(), broker, {"hub": line}
+    return served.start(), broker, line
 
 
 def _people(stack: contextlib.ExitStack, made: World, seed: int) -> None:

@@ -113,6 +113,13 @@ class Postgres:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING '{encoding}' LOCALE 'C'")
         return name
 
+    def write(self, database: str, *, allowed: bool) -> None:
+        """Let every new transaction of a database be read-only, or writable again; present connections end."""
+        state = "off" if allowed else "on"
+        with self.connect() as connection:
+            connection.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = {state}")
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,))
+
     def dump(self, database: str, *options: str) -> str:
         """Return a database as SQL."""
         argv: list[str | Path] = [

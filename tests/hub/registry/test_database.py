@@ -134,6 +134,18 @@ def test_what_is_committed_survives_the_servers_kill_9_and_the_hub_goes_on(tmp_p
         database.close()
 
 
+def test_a_registry_that_lets_nobody_write_is_waited_for(postgres_server: Postgres, postgres_template: str) -> None:
+    name = postgres_server.create(postgres_template)
+    database = Database(postgres_server.url(name))
+    postgres_server.write(name, allowed=False)
+    with pytest.raises(Unavailable, match="read-only"), database.write() as session:
+        session.add(refusal("not yet"))
+    postgres_server.write(name, allowed=True)
+    with database.write() as session:
+        session.add(refusal("now"))
+    database.close()
+
+
 def test_a_connection_that_is_cut_inside_a_transaction_loses_all_of_it(
     postgres_server: Postgres, postgres_template: str
 ) -> None:

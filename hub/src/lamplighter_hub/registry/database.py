@@ -23,6 +23,8 @@ SQLITE_FILE: Final = "registry.sqlite"
 _WRITES: Final = "lamplighter_writes"
 _WRITE_LOCK: Final = 0x6C616D70
 """The number of PostgreSQL's advisory lock that a writing transaction holds: "lamp"."""
+_READ_ONLY: Final = "25006"
+"""SQLSTATE read_only_sql_transaction: a standby, or a server whose owner lets nobody write for now."""
 _SESSION: Final = (
     "SET lock_timeout = '30s'",
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
@@ -101,7 +103,7 @@ class Database:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Say in our words that the database is away, full or locked: trying again may help."""
+        """Say in our words that the database is away, full, locked or read-only: trying again may help."""
         try:
             yield
         except (exc.DBAPIError, exc.TimeoutError) as error:
@@ -116,9 +118,10 @@ class Database:
 
 
 def _is_away(error: exc.DBAPIError | exc.TimeoutError) -> bool:
-    if isinstance(error, exc.DBAPIError):
-        return isinstance(error, exc.OperationalError) or error.connection_invalidated
-    return True
+    if not isinstance(error, exc.DBAPIError):
+        return True
+    read_only = getattr(error.orig, "sqlstate", "") == _READ_ONLY
+    return read_only or isinstance(error, exc.OperationalError) or error.connection_invalidated
 
 
 def _parsed(url: str) -> URL:

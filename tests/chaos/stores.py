@@ -1,0 +1,67 @@
+"""The stores of a grown hub, InfluxDB and PostgreSQL, each behind a line that can be cut and slowed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chaos.proxy import Proxy
+from chaos.wire import Pieces
+from services.influx import Influxd, influxd
+from services.postgres import Postgres, postgres
+
+STORE: Final = "store"
+REGISTRY: Final = "registry"
+BUCKET: Final = "street"
+
+
+@dataclass
+class Stores:
+    """Both servers; `options` are what the hub is started with. The lines are the world's, by name."""
+
+    influx: Influxd
+    postgres: Postgres
+    database: str
+    lines: dict[str, Proxy]
+    options: tuple[str, ...]
+
+    def write_registry(self, *, allowed: bool) -> None:
+        """Let the registry be read-only, or writable again."""
+        self.postgres.write(self.database, allowed=allowed)
+
+    def freeze_registry(self, number: int) -> None:
+        """Send SIGSTOP or SIGCONT to all processes of the server."""
+        mine = Path(f"/proc/{self.postgres.child.pid}/task/{self.postgres.child.pid}/children").read_text().split()
+        for pid in (self.postgres.child.pid, *map(int, mine)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def grown(stack: contextlib.ExitStack, folder: Path, seed: int) -> Stores:
+    """Start both; they end with the stack."""
+    influx = stack.enter_context(influxd(folder / "influxd"))
+    server = stack.enter_context(postgres())
+    lines = {STORE: Proxy(influx.port, _nobody, seed, Pieces), REGISTRY: Proxy(server.port, _nobody, seed, Pieces)}
+    for line in lines.values():
+        stack.callback(line.close)
+    influx.make_bucket(BUCKET)
+    secret = folder / "series-token"
+    secret.touch(0o600)
+    secret.write_text(influx.token_for(BUCKET))
+    database = server.create()
+    options = (
+        "--series-url",
+        influx.series_url(BUCKET).replace(f":{influx.port}", f":{lines[STORE].port}"),
+        "--series-token-file",
+        str(secret),
+        "--registry-url",
+        server.url(database).replace(f":{server.port}/", f":{lines[REGISTRY].port}/"),
+    )
+    return Stores(influx, server, database, lines, options)
+
+
+def _nobody(_batch: object) -> None:
+    return
