@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
+from lamplighter_hub.series.importing import Importer
 from lamplighter_hub.settings import Settings
 from lamplighter_protocols.profile import Profile
 
@@ -65,4 +66,5 @@ class Services:
     metrics: CollectorRegistry
     mqtt_url: MqttUrl
     backups: BackupService
+    importer: Importer = field(default_factory=Importer)
     facts: dict[str, Facts] = field(default_factory=dict)

@@ -67,6 +67,31 @@ def test_readings_are_queried_and_exported(lamplighter: Program, foreign: Foreig
     assert not list(lamplighter.folder.glob("*.part"))
 
 
+def test_what_was_exported_is_imported_once(lamplighter: Program, foreign: Foreign) -> None:
+    t = now() - 50_000
+    foreign.send({"kind": "readings", "device": "air-1", "t": t, "dt": [0, 1], "m": {"pm10": [1.5, 1.5]}})
+    eventually(lambda: len(lamplighter("query", "air-1", "pm10", "--raw", "--json").json) == 2, within_s=20)
+    for form in ("csv", "parquet"):
+        file = f"again.{form}"
+        assert lamplighter("export", "--metric", "pm10", "--format", form, "-o", file).code == 0
+        said = lamplighter("import", file)
+        assert (said.code, said.error) == (0, f"{file}: 2 rows, 0 stored, 2 already there\n")
+    lines = (lamplighter.folder / "again.csv").read_text().splitlines()
+    (lamplighter.folder / "more.csv").write_text("\n".join([*lines, lines[-1].replace("1.5", "soon"), ""]))
+    said = lamplighter("import", "more.csv")
+    assert (said.code, len(said.error.splitlines())) == (1, 1)
+    assert "more.csv, line 4, column value" in said.error
+    (lamplighter.folder / "more.csv").write_text("\n".join([lines[0], lines[-1].replace("1.5", "2.5"), ""]))
+    assert lamplighter("import", "more.csv", "--json").json == {
+        "file": "more.csv",
+        "rows": 1,
+        "stored": 1,
+        "already_there": 0,
+    }
+    assert len(lamplighter("query", "air-1", "pm10", "--raw", "--json").json) == 3
+    assert lamplighter("export", "--events", "--format", "parquet").code == 1
+
+
 def test_an_export_that_cannot_be_written_is_one_line(lamplighter: Program, foreign: Foreign) -> None:
     said = lamplighter("export", "--device", "air-1", "-o", "no/such/folder.csv")
     assert (said.code, len(said.error.splitlines())) == (1, 1)

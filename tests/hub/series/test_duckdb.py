@@ -21,7 +21,7 @@ from lamplighter_hub.series.store import (
     SeriesError,
     StoreUnavailable,
 )
-from suites.series.make import T0, column, flat, mark, put, refused
+from suites.series.make import T0, column, everything, flat, mark, put, refused
 
 HOLD = """
 import sys
@@ -169,6 +169,21 @@ def test_a_full_disk_loses_and_doubles_nothing(tmp_path: Path) -> None:
     points = Counter(item.t for item in flat(store.export_readings([], [], BEGINNING, END_OF_TIME)))
     assert points == dict.fromkeys(range(1, last + 1), 1000)
     assert [(item.first, item.last, item.stored) for item in store.marks()] == [(1, last, last)]
+    store.close()
+
+
+def test_a_commit_in_doubt_is_known_again_when_another_comes_first(tmp_path: Path) -> None:
+    """An import may come between the failure of ingest's commit and its repetition."""
+    store = open_duckdb(tmp_path)
+    before = store._sizes.rows()
+    doubtful = Commit([column("air-1", "pm25", [(T0, 1.0)])], marks=[mark(1, 1)])
+    store.commit(doubtful)
+    store._doubtful = (before, doubtful)
+    store._engine.drop()
+    put(store, column("air-1", "pm25", [(T0 + 1, 2.0)]))
+    store.commit(doubtful)
+    store.commit(doubtful._replace(marks=[mark(2, 2)]))
+    assert [item.value for item in everything(store, "air-1")] == [1.0, 1.0, 2.0]
     store.close()
 
 

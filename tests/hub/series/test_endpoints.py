@@ -162,7 +162,7 @@ def test_what_is_not_known_is_said(api: httpx.Client, path: str, parameters: dic
 def test_nothing_is_told_to_strangers(api: httpx.Client, street: Rig) -> None:
     schema = api.get(f"{V1}/openapi.json").json()
     mine = [path for path in schema["paths"] if any(word in path for word in ("latest", "series", "export", "stream"))]
-    assert len(mine) == 5
+    assert len(mine) == 6
     for path in (*mine, f"{V1}/events", f"{V1}/quarantine", f"{V1}/ledger"):
         answer = httpx.get(f"{api.base_url}{path.replace('{device}', 'lamp-1')}")
         assert answer.status_code == 401, path
@@ -181,17 +181,17 @@ def test_readings_come_in_pages(api: httpx.Client) -> None:
 
 def test_an_export_holds_everything_exactly(api: httpx.Client) -> None:
     rows = rows_of(api, "/export.csv")
-    assert list(rows[0]) == ["device", "metric", "time", "t", "value", "quality"]
+    assert list(rows[0]) == ["device", "metric", "time", "t", "value", "quality", "type"]
     assert len(rows) == 2600 + 2 + 4
     power = [row for row in rows if row["device"] == "lamp-1" and row["metric"] == "power"]
     assert {int(row["t"]): float(row["value"]) for row in power} == {
         START - 3_600_000 + i * 1000: 100 + i / 3 for i in range(3600) if not 1000 <= i < 2000
     }
     assert [tuple(row.values())[2:] for row in rows if row["device"] == "lamp-2"] == [
-        ("2026-11-23T23:31:11.997Z", str(START - 3), "0.1", "good"),
-        ("2026-11-23T23:31:11.997Z", str(START - 3), "0.1", "good"),
-        ("2026-11-23T23:31:11.998Z", str(START - 2), "true", "good"),
-        ("2026-11-23T23:31:11.999Z", str(START - 1), "", "sensor_fault"),
+        ("2026-11-23T23:31:11.997Z", str(START - 3), "0.1", "good", "number"),
+        ("2026-11-23T23:31:11.997Z", str(START - 3), "0.1", "good", "number"),
+        ("2026-11-23T23:31:11.998Z", str(START - 2), "true", "good", "truth"),
+        ("2026-11-23T23:31:11.999Z", str(START - 1), "", "sensor_fault", ""),
     ]
     chosen = rows_of(api, "/export.csv", device=["lamp-2", "lamp-1"], metric=["state", ""], from_="-1m")
     assert [row["value"] for row in chosen] == ["on", "off, for now"]

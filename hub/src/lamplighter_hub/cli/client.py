@@ -103,6 +103,12 @@ class Hub:
         with self._named():
             return _body(self.client.request(method, PREFIX + path, json=body, headers=dict(headers or {})))
 
+    def upload(self, path: str, query: Query, content: bytes, media_type: str) -> Any:
+        """Send bytes; return what the hub answers."""
+        headers = {"Content-Type": media_type}
+        with self._named():
+            return _body(self.client.post(PREFIX + path, params=_given(query), content=content, headers=headers))
+
     def items(self, path: str, query: Query | None = None, *, limit: int = PAGE) -> Iterator[dict[str, Any]]:
         """Return up to `limit` items of a list, page by page."""
         cursor: str | None = None

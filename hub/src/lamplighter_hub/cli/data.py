@@ -1,4 +1,4 @@
-"""`lamplighter query`, `events`, `export`: what devices reported."""
+"""`lamplighter query`, `events`, `export`, `import`: what devices reported."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-from lamplighter_hub.cli.client import Failed, Query
+    from lamplighter_hub.cli.importing import Done
+
+from lamplighter_hub.cli.client import Failed, Hub, Query
 from lamplighter_hub.cli.connect import Session, connected
 from lamplighter_hub.cli.show import Column, console
 from lamplighter_hub.cli.words import Device, From, Limit, To, moment
@@ -29,6 +32,8 @@ Name = Annotated[str, typer.Option("--name", help="Only events of this name.")]
 Devices = Annotated[list[str] | None, typer.Option("--device", help="Only this device; may be repeated.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this metric; may be repeated.")]
 Events = Annotated[bool, typer.Option("--events", help="Events, not readings.")]
+Format = Annotated[Literal["csv", "parquet"], typer.Option("--format", help="How to write readings.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, or Parquet if the name ends so.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file; it appears when complete.")]
 
 BUCKET_COLUMNS = (
@@ -107,19 +112,50 @@ def export(
     events: Events = False,
     name: Name = "",
     output: Output = None,
+    form: Format = "csv",
 ) -> None:
-    """Write readings (or events) as CSV, of any length, to a file or to standard output.
+    """Write readings as CSV or Parquet (or events as CSV), of any length, to a file or to standard output.
 
     [bold]lamplighter export --device air-1 --from 7d -o air-1.csv[/bold]
+    [bold]lamplighter export --format parquet -o readings.parquet[/bold]
     [bold]lamplighter export --events --device signal-1 | head[/bold]
     """
     asked: Query = {"device": device or [], "metric": metric or [], "from": start, "to": end}
     if events:
+        if form != "csv":
+            raise Failed("events are written as CSV only", "leave --format out")
         asked = {"device": device or [], "name": name, "from": start, "to": end}
-    with at.hub.stream("/export-events.csv" if events else "/export.csv", asked) as pieces:
+    with at.hub.stream("/export-events.csv" if events else f"/export.{form}", asked) as pieces:
         written = to_file(pieces, output) if output else _to_output(pieces)
     if output:
         at.show.note(f"{written:,} bytes in {output}")
+
+
+@app.command("import")
+@connected
+def import_(at: Session, files: Files) -> None:
+    """Store the readings of exported files. What the hub has already is left out, so a file may be given again.
+
+    [bold]lamplighter import air-1.csv readings.parquet[/bold]
+    """
+    for file in files:
+        done = _imported(at.hub, file)
+        if at.show.as_json:
+            at.show.json({"file": str(file), **asdict(done)})
+        else:
+            at.show.note(f"{file}: {done.rows:,} rows, {done.stored:,} stored, {done.already_there:,} already there")
+
+
+def _imported(hub: Hub, file: Path) -> Done:
+    from lamplighter_hub.cli import importing  # with DuckDB and numpy, which no other command needs
+
+    with progress_bar() as progress:
+        task = progress.add_task(file.name, total=None)
+
+        def tell(rows: int, place: int) -> None:
+            progress.update(task, description=f"{file.name}: {rows:,} rows", completed=place)
+
+        return importing.send(hub, file, tell)
 
 
 def _to_output(pieces: Iterator[bytes]) -> int:

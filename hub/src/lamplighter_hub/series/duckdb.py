@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lamplighter_hub.series import manifest, queries, rollups, rows
+from lamplighter_hub.series import manifest, queries, rollups, rows, upkeep
 from lamplighter_hub.series.columns import Points, as_json, pack, relation, size_of
 from lamplighter_hub.series.copying import Copier
 from lamplighter_hub.series.damage import Damage
@@ -116,6 +116,7 @@ class DuckDbSeries:
         self._copier = Copier(self._engine, self._readers, self._retention)
         self._closed = False
         self._doubtful: tuple[tuple[int, ...], Commit] | None = None
+        self._landed: Commit | None = None
         self._active = 0
         self._names = Dictionary()
         self._newest = Newest()
@@ -351,7 +352,7 @@ class DuckDbSeries:
         facts = dict(db.execute("SELECT name, value FROM meta").fetchall())
         if facts.get("schema", queries.VERSION) not in {1, queries.VERSION}:
             raise StoreUnavailable(f"{self._path} was written by another version of Lamplighter; use that version")
-        _upgrade(db, facts)
+        upkeep.upgrade(db, facts)
         db.execute("COMMIT")
         self._names = Dictionary(db.execute("SELECT id, device, metric FROM series").fetchall())
         self._newest = Newest()
@@ -406,10 +407,14 @@ class DuckDbSeries:
         """Make sure that the file is open; True when it holds this commit, whose end was not seen before."""
         if not self._engine.is_open:
             self._reopen()
-        if self._doubtful is None:
+        if self._doubtful is not None:
+            (before, doubtful), self._doubtful = self._doubtful, None
+            # Whoever made it comes again; another one may come first.
+            self._landed = doubtful if self._sizes.rows() != before else None
+        if self._landed is None or self._landed[:3] != commit[:3]:
             return False
-        (before, doubtful), self._doubtful = self._doubtful, None
-        return self._sizes.rows() != before and doubtful[:3] == commit[:3]
+        self._landed = None
+        return True
 
     def _reopen(self) -> None:
         if self._closed:
@@ -424,7 +429,7 @@ class DuckDbSeries:
                 self._evict()
             if sizes.loose_marks > max(limits.loose_marks, (sizes.marks - sizes.loose_marks) // 2):
                 with self._engine.transaction() as db:
-                    sizes.marks = _join_marks(db)
+                    sizes.marks = upkeep.join_marks(db)
                 sizes.loose_marks = 0
         except EngineError as error:
             log.warning("%s could not be tidied up: %s", self._path.name, line(error))
@@ -467,30 +472,3 @@ class DuckDbSeries:
                 self._reopen()
                 raise SeriesError(f"{self._path.name} took no new generation: {line(error)}") from error
             self._active = fresh
-
-
-def _upgrade(db: Cursor, facts: Mapping[str, int]) -> None:
-    """Bring a file up to this version, inside the caller's transaction. A file that is in order is not written to."""
-    if facts.get("schema") == queries.VERSION:
-        return
-    if "schema" in facts:
-        db.execute(f"ALTER TABLE points RENAME TO {manifest.hot_name(0)}")
-        db.execute("INSERT INTO meta VALUES ('forgotten', 0)")
-        db.execute("UPDATE meta SET value = $version WHERE name = 'schema'", {"version": queries.VERSION})
-    else:
-        db.execute(manifest.HOT_TABLE.format(name=manifest.hot_name(0)))
-        db.execute(
-            "INSERT INTO meta VALUES ('schema', $version), ('quarantine_evicted', 0), ('forgotten', 0)",
-            {"version": queries.VERSION},
-        )
-    db.execute("INSERT INTO hot VALUES (0)")
-
-
-def _join_marks(db: Cursor) -> int:
-    """Replace the marks by the joined ones, inside the caller's transaction; return how many there are."""
-    db.execute("CREATE OR REPLACE TEMP TABLE joined AS " + queries.JOINED_MARKS)
-    db.execute("DELETE FROM marks")
-    db.execute("INSERT INTO marks SELECT * FROM joined")
-    db.execute("DROP TABLE joined")
-    found: int = db.execute("SELECT count(*) FROM marks").fetchall()[0][0]
-    return found

@@ -13,9 +13,10 @@ from lamplighter_hub.access.dependencies import Hub, Viewer
 from lamplighter_hub.devices.endpoints import DevicePath
 from lamplighter_hub.errors import invalid
 from lamplighter_hub.registry.paging import Cursor, Limit, Page
-from lamplighter_hub.series import quarantine, stream
+from lamplighter_hub.series import imports, quarantine, stream
 from lamplighter_hub.series.access import answering
 from lamplighter_hub.series.exports import begun, events_csv, readings_csv
+from lamplighter_hub.series.parquet import readings_parquet
 from lamplighter_hub.series.store import Bucket
 from lamplighter_hub.series.times import HOUR, Range, asked_range, human_width
 from lamplighter_hub.services import Services
@@ -25,8 +26,11 @@ from lamplighter_protocols.readings import Quality, Reading
 router = APIRouter(tags=["series"])
 router.include_router(quarantine.router)
 router.include_router(stream.router)
+router.include_router(imports.router)
 
 MOST_NAMES: Final = 1_000
+CSV: Final = "text/csv; charset=utf-8"
+PARQUET: Final = "application/vnd.apache.parquet"
 Asked = Annotated[Range, Depends(asked_range)]
 Value = StrictBool | StrictFloat | StrictStr | None
 Names = Annotated[
@@ -172,14 +176,21 @@ def list_events(
 def export_readings(hub: Hub, _: Viewer, asked: Asked, device: Names, metric: Names) -> StreamingResponse:
     """Export readings of any number as CSV, by device, metric and time."""
     chunks = hub.series.export_readings(_devices(hub, device), _given(metric), asked.begin, asked.stop)
-    return _csv(readings_csv(chunks), "readings.csv")
+    return _file(readings_csv(chunks), "readings.csv", CSV)
+
+
+@router.get("/export.parquet", response_class=StreamingResponse, responses={200: {"content": {PARQUET: {}}}})
+def export_parquet(hub: Hub, _: Viewer, asked: Asked, device: Names, metric: Names) -> StreamingResponse:
+    """Export readings of any number as one Parquet file, by device, metric and time."""
+    chunks = hub.series.export_readings(_devices(hub, device), _given(metric), asked.begin, asked.stop)
+    return _file(readings_parquet(chunks), "readings.parquet", PARQUET)
 
 
 @router.get("/export-events.csv", response_class=StreamingResponse, responses={200: {"content": {"text/csv": {}}}})
 def export_events(hub: Hub, _: Viewer, asked: Asked, device: Names, name: Names) -> StreamingResponse:
     """Export events of any number as CSV, by device and time; equal times in the order in which they arrived."""
     chunks = hub.series.export_events(_devices(hub, device), _given(name), asked.begin, asked.stop)
-    return _csv(events_csv(chunks), "events.csv")
+    return _file(events_csv(chunks), "events.csv", CSV)
 
 
 def _series(hub: Services, device: str, named: tuple[str, Metric | None], asked: Range, points: int) -> Series:
@@ -246,8 +257,8 @@ def _given(names: list[str]) -> list[str]:
     return [name for name in names if name]
 
 
-def _csv(chunks: Iterator[bytes], name: str) -> StreamingResponse:
+def _file(chunks: Iterator[bytes], name: str, media_type: str) -> StreamingResponse:
     with answering():
         ready = begun(chunks)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(ready, media_type="text/csv; charset=utf-8", headers=headers)
+    return StreamingResponse(ready, media_type=media_type, headers=headers)

@@ -92,6 +92,11 @@ class Engine:
             db.close()
 
 
+def scratch() -> Cursor:
+    """Return a small database in memory, to read and write files with. Raises EngineError."""
+    return duckdb.connect(":memory:", config={"memory_limit": "256MB", "threads": 1, "async_threads": 1})
+
+
 def want(db: Cursor, keys: Sequence[int | str], ranks: Sequence[int] | None = None) -> None:
     """Let a cursor know `wanted`: the keys asked for, with their rank in the answer."""
     order = range(len(keys)) if ranks is None else ranks

@@ -17,17 +17,17 @@ import numpy as np
 from lamplighter_hub.series.store import StoredEvent
 from lamplighter_protocols.readings import Reading, Value
 
-READING_COLUMNS: Final = ("device", "metric", "time", "t", "value", "quality")
+READING_COLUMNS: Final = ("device", "metric", "time", "t", "value", "quality", "type")
 EVENT_COLUMNS: Final = ("device", "time", "t", "name", "data")
 
 
 def readings_csv(chunks: Iterable[Sequence[Reading]]) -> Iterator[bytes]:
-    """Yield the CSV of readings: a header, and a line for each."""
+    """Yield the CSV of readings: a header, and a line for each; `type` tells the text `true` from the truth value."""
     yield _lines([READING_COLUMNS])
     for chunk in chunks:
         times = iso_times([item.t for item in chunk])
         yield _lines(
-            (item.device, item.metric, time, item.t, as_text(item.value), item.quality.value)
+            (*item[:2], time, item.t, as_text(item.value), item.quality.value, type_of(item.value))
             for item, time in zip(chunk, times, strict=True)
         )
 
@@ -64,6 +64,13 @@ def as_text(value: Value | None) -> str:
     return "" if value is None else str(value)
 
 
+def type_of(value: Value | None) -> str:
+    """Return number, truth or text; nothing for no value."""
+    if value is None:
+        return ""
+    return "truth" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
+
+
 def begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Return the same chunks with the first two made already, so that a store that fails does so before the answer."""
     ahead = [chunk for _, chunk in zip(range(2), chunks, strict=False)]
@@ -71,6 +78,9 @@ def begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Return rows as lines. A carriage return ends a line too, unless it is quoted, which `csv` forgets at times."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    given = list(rows)
+    returns = any(isinstance(cell, str) and "\r" in cell for row in given for cell in row)
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerows(given)
     return text.getvalue().encode()

@@ -1,0 +1,35 @@
+"""What is done to the database file as a whole: taking over older versions, joining marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lamplighter_hub.series import manifest, queries
+from lamplighter_hub.series.engine import Cursor
+
+
+def upgrade(db: Cursor, facts: Mapping[str, int]) -> None:
+    """Bring a file up to this version, inside the caller's transaction. A file that is in order is not written to."""
+    if facts.get("schema") == queries.VERSION:
+        return
+    if "schema" in facts:
+        db.execute(f"ALTER TABLE points RENAME TO {manifest.hot_name(0)}")
+        db.execute("INSERT INTO meta VALUES ('forgotten', 0)")
+        db.execute("UPDATE meta SET value = $version WHERE name = 'schema'", {"version": queries.VERSION})
+    else:
+        db.execute(manifest.HOT_TABLE.format(name=manifest.hot_name(0)))
+        db.execute(
+            "INSERT INTO meta VALUES ('schema', $version), ('quarantine_evicted', 0), ('forgotten', 0)",
+            {"version": queries.VERSION},
+        )
+    db.execute("INSERT INTO hot VALUES (0)")
+
+
+def join_marks(db: Cursor) -> int:
+    """Replace the marks by the joined ones, inside the caller's transaction; return how many there are."""
+    db.execute("CREATE OR REPLACE TEMP TABLE joined AS " + queries.JOINED_MARKS)
+    db.execute("DELETE FROM marks")
+    db.execute("INSERT INTO marks SELECT * FROM joined")
+    db.execute("DROP TABLE joined")
+    found: int = db.execute("SELECT count(*) FROM marks").fetchall()[0][0]
+    return found
