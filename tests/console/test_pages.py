@@ -121,6 +121,26 @@ def test_the_overview_counts_and_tells_the_truth(city: Street) -> None:
     assert "Paper jam" in page.one(id="events").text
 
 
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ("takes no data", "oldest raw readings were removed", "1 stored file is damaged")),
+        ("zh", ("存储暂不接收数据", "已移除最早的原始读数", "1 个存储文件已损坏")),
+    ],
+)
+def test_the_overview_says_what_is_wrong_with_the_store(
+    empty_street: Street, language: str, words: tuple[str, ...]
+) -> None:
+    client = sign_in(empty_street, language=language)
+    assert read(client.get("/overview/store").text).one(id="store").text == ""
+    gone = {"for_room": 3, "for_room_bytes": 7_250_000, "for_room_from": 1_000, "for_room_to": 2_000, "for_room_at": 9}
+    told = {"refusing": "the disk has less than 7 MB left", "damaged": ["series/a.parquet"], "gone": gone}
+    empty_street.hub.facts["sealing"] = lambda: told
+    for path in ("/", "/overview/store"):
+        text = read(client.get(path).text).one(id="store").text
+        assert all(word in text for word in (*words, "7.2 MB", "series/a.parquet", "less than 7 MB"))
+
+
 def test_devices_are_paged_by_key(city: Street) -> None:
     client = sign_in(city)
     first = read(client.get("/devices?state=offline").text)

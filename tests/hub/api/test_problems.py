@@ -142,6 +142,8 @@ def test_status_health_and_metrics(tmp_path: Path, registry_url: str) -> None:
     with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         made.street("lamp-1", "lamp-2")
         made.hub.facts["broker"] = lambda: {"kind": "none"}
+        gone = {"for_room": 2, "for_room_bytes": 700}
+        made.hub.facts["sealing"] = lambda: {"refusing": "full", "damaged": ["a.parquet"], "gone": gone}
         status = client.get("/api/v1/status").json()
         assert status["devices"] == {"online": 2, "offline": 0, "unknown": 0}
         assert status["parts"]["broker"] == {"kind": "none"}
@@ -154,6 +156,10 @@ def test_status_health_and_metrics(tmp_path: Path, registry_url: str) -> None:
             for sample in family.samples
         }
         assert samples["lamplighter_devices", "online"] == 2
+        store = {name: samples[f"lamplighter_store_{name}",] for name in ("refusing", "damaged_files")}
+        assert store == {"refusing": 1, "damaged_files": 1}
+        assert samples["lamplighter_store_released_files_total",] == 2
+        assert samples["lamplighter_store_released_bytes_total",] == 700
         assert client.get("/metrics", headers={"X-Forwarded-For": "10.0.0.1"}).status_code == 401
 
 

@@ -115,6 +115,7 @@ class DuckDbSeries:
         self._questions = Questions(self._engine, self._readers, self._damage)
         self._copier = Copier(self._engine, self._readers, self._retention)
         self._closed = False
+        self._refusing = ""
         self._doubtful: tuple[tuple[int, ...], Commit] | None = None
         self._landed: Commit | None = None
         self._active = 0
@@ -155,13 +156,14 @@ class DuckDbSeries:
         self._retention.expire(self._clock())
 
     def facts(self) -> dict[str, Any]:
-        """Return how sealing and retention are, for people: what is damaged (None: not known now), what went."""
+        """Return how the store is, for people: why it takes nothing, what is damaged (None: not known), what went."""
         try:
             damaged: list[str] | None = [item.path for item in self._damage.files()]
         except SeriesError:
             damaged = None
         return {
             "sealed_bytes": self._sealer.bytes,
+            "refusing": self._refusing,
             "trouble": self._sealer.trouble,
             "damaged": damaged,
             "gone": asdict(self._retention.gone),
@@ -184,10 +186,18 @@ class DuckDbSeries:
 
     def commit(self, commit: Commit) -> None:
         """Make all of it durable, or nothing."""
+        try:
+            self._commit(commit)
+        except SeriesError as error:
+            self._refusing = str(error)
+            raise
+        self._refusing = ""
+
+    def _commit(self, commit: Commit) -> None:
         with self._writing:
             if self._already_taken(commit):
                 return
-            self._retention.make_room()
+            self._retention.make_room(self._clock())
             try:
                 points = pack(commit.samples, self._names.numbers)
                 with self._engine.transaction() as db:

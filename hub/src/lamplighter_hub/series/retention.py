@@ -45,12 +45,28 @@ class Keep(NamedTuple):
 
 @dataclass(slots=True)
 class Gone:
-    """What went since the start: files and points by age, and for want of room."""
+    """What went since the start: files and points by age, and for want of room.
+
+    What the disk guard took lies between `for_room_from` and `for_room_to` (ms), last at `for_room_at`; None: nothing.
+    """
 
     files: int = 0
     points: int = 0
     bytes: int = 0
     for_room: int = 0
+    for_room_bytes: int = 0
+    for_room_from: int | None = None
+    for_room_to: int | None = None
+    for_room_at: int | None = None
+
+    def took(self, files: Sequence[SealedFile], now_ms: int) -> None:
+        """Note what the disk guard took."""
+        self.for_room += len(files)
+        self.for_room_bytes += sum(item.size for item in files)
+        spans = [(item.first, item.last + 1) for item in files]
+        self.for_room_from = min(first for first, _ in [*spans, (self.for_room_from or spans[0][0], 0)])
+        self.for_room_to = max(last for _, last in [*spans, (0, self.for_room_to or spans[0][1])])
+        self.for_room_at = now_ms
 
 
 def free_bytes(engine: Engine) -> int:
@@ -82,7 +98,7 @@ class Retention:
                 while found := self._ask(_PAST, now_ms - self._keep.rollup_days * DAY):
                     self._forget(found)
 
-    def make_room(self) -> None:
+    def make_room(self, now_ms: int) -> None:
         """Let the oldest raw points go until the disk has room. Raises SeriesError when nothing is left that may go."""
         if not self._keep.free_bytes or self._free(self._engine) >= self._keep.free_bytes:
             return
@@ -94,7 +110,7 @@ class Retention:
                         "make room, or delete backups, which hold the oldest sealed files"
                     )
                 self._thin(found)
-                self.gone.for_room += len(found)
+                self.gone.took(found, now_ms)
                 log.error("the disk is nearly full: raw points up to %s were let go", found[-1].path)
 
     @contextmanager

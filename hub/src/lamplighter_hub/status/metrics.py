@@ -35,6 +35,7 @@ class ControlCollector(Collector):
         yield _counter("lamplighter_refused", "Who was refused, by reason.", "reason", hub.refusals.totals())
         yield _counter("lamplighter_results_odd", "Results that cannot be.", "reason", hub.commands.counts)
         yield from self._ledger()
+        yield from self._store()
         ignored = CounterMetricFamily("lamplighter_presence_ignored", "Wills and births of sessions that were over.")
         ignored.add_metric([], hub.presence.ignored)
         yield ignored
@@ -61,6 +62,22 @@ class ControlCollector(Collector):
             ("ingest_queue_fill", "How full the ingest queue is, 0 to 1.", throttle.get("fill_percent", 0) / 100),
         ):
             yield GaugeMetricFamily(f"lamplighter_{name}", text, value)
+
+    def _store(self) -> Iterator[Metric]:
+        """Yield what an operator of the embedded store must see; nothing for another store."""
+        facts = self._services.facts.get("sealing")
+        if facts is None:
+            return
+        told = facts()
+        refusing = GaugeMetricFamily("lamplighter_store_refusing", "1 while the store takes no data.")
+        refusing.add_metric([], int(bool(told["refusing"])))
+        yield refusing
+        damaged = GaugeMetricFamily("lamplighter_store_damaged_files", "Sealed files that are left out of answers.")
+        damaged.add_metric([], len(told["damaged"] or ()))
+        yield damaged
+        for name, text in (("files", "Raw files let go for want of room."), ("bytes", "Their size.")):
+            key = "for_room" if name == "files" else "for_room_bytes"
+            yield CounterMetricFamily(f"lamplighter_store_released_{name}", text, told["gone"][key])
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ def overview(page: GuestPage) -> HTMLResponse:
     return page.render(
         "overview.html",
         health=_health(page),
+        store=_store(page),
         delivery=_delivery(page),
         events=_events(page),
         refused=_refused(page),
@@ -77,6 +79,12 @@ def overview(page: GuestPage) -> HTMLResponse:
 def health(page: GuestPage) -> HTMLResponse:
     """Show the tiles."""
     return page.render("overview/_health.html", health=_health(page))
+
+
+@router.get("/overview/store")
+def store(page: GuestPage) -> HTMLResponse:
+    """Show what is wrong with the store, if anything is."""
+    return page.render("overview/_store.html", store=_store(page))
 
 
 @router.get("/overview/rates")
@@ -106,6 +114,12 @@ def refused(page: GuestPage) -> HTMLResponse:
 
 def _health(page: Page) -> Health:
     return Health(list(page.hub.devices.counts().items()))
+
+
+def _store(page: Page) -> Mapping[str, Any]:
+    """Return what the embedded store says of itself; nothing when there is another one."""
+    facts = page.hub.facts.get("sealing")
+    return facts() if facts else {}
 
 
 def _delivery(page: Page) -> Delivery:
