@@ -30,6 +30,7 @@ host = "127.0.0.1"
     ("text", "key", "fix"),
     [
         ("data = ", "", "is not TOML"),
+        ("data = " + "[" * 5_000, "", "nested too deeply"),
         ("dta = 'x'", "dta", "is unknown; correct its spelling or remove it"),
         ("[outbox]\nmax_bytes = 5", "outbox.max_bytes", "greater than or equal to 65536"),
         ("profiles = ['nowhere']", "profiles", "is not a folder"),

@@ -22,6 +22,7 @@ WRONG = [
     (HEAD + METRIC + "range = [0]", "metrics.level.range.1: is required"),
     (HEAD + METRIC + 'aggregation = "middle"', "metrics.level.aggregation: is not 'mean', 'energy'"),
     (HEAD + "[modbus.registers]\nx = { address = 1 }", "modbus.registers.x: no such metric; add [metrics.x]"),
+    ("id = " + "[" * 5_000, "nested too deeply"),
     (HEAD + METRIC + "[modbus.registers]\nlevel = { address = 70000 }", "address: is above 65536"),
     (HEAD + METRIC + "[modbus]\nbase = 1\n[modbus.registers]\nlevel = { address = 0 }", "address 0 is outside"),
     (HEAD + METRIC + '[modbus.registers]\nlevel = { address = 0, type = "bit" }', "level.bit: say which one"),

@@ -222,3 +222,11 @@ def test_bytes_put_into_a_good_batch_do_no_harm(junk: bytes, start: int, length:
     good = batch([READINGS, EVENT])
     with suppress(WireError):
         take_batch(good[:start] + junk + good[start + length :])
+
+
+def test_what_an_error_quotes_stays_on_its_line() -> None:
+    receipt = {"outbox": ULID, "through": {"a\nb\x1b31m": 1}, "now": T}
+    with pytest.raises(WireError) as caught:
+        parse_model(Receipt, json.dumps(receipt).encode())
+    assert str(caught.value).isprintable()
+    assert caught.value.field.startswith("through.a\\nb\\x1b31m")

@@ -116,6 +116,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise Mistake(file, "", f"cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Mistake(file, "", f"is not TOML: {error}") from None
+    except RecursionError:
+        raise Mistake(file, "", "is nested too deeply; see docs/settings.md for what it may hold") from None
 
 
 def used_profiles(settings: Settings) -> dict[str, Profile]:

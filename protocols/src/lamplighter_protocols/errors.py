@@ -27,14 +27,23 @@ class LamplighterError(Exception):
 
 
 class WireError(LamplighterError):
-    """A message that the contract does not allow. `code` is stable and machine-readable."""
+    """A message that the contract does not allow. `code` is stable and machine-readable.
+
+    Field and detail may quote what somebody sent: control characters are escaped, so that each stays one line.
+    """
 
     code: ClassVar[str] = "bad_message"
 
     def __init__(self, detail: str, field: str = "") -> None:
-        self.detail = detail
-        self.field = field
-        super().__init__(f"{field}: {detail}" if field else detail)
+        self.detail = _one_line(detail)
+        self.field = _one_line(field)
+        super().__init__(f"{self.field}: {self.detail}" if field else self.detail)
+
+
+def _one_line(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class BadEnvelope(WireError):

@@ -308,6 +308,8 @@ def parse_profile(text: str, where: str = "") -> Profile:
         return Profile.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise BadProfile(f"not TOML: {error}", where) from None
+    except RecursionError:
+        raise BadProfile("is nested too deeply; a profile needs four levels", where) from None
     except ValidationError as error:
         wrong = bad_field(error)
         raise BadProfile(wrong.detail, f"{where}: {wrong.field}".strip(": ")) from None
