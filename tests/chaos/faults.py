@@ -214,15 +214,14 @@ def _freeze_store(world: World, _: str, __: random.Random) -> Mend:
 
 
 def _store_writes_fail(world: World, _: str, __: random.Random) -> Mend:
-    """Its disk takes nothing any more. It may give up then, and is started again, as its init would."""
+    """Its disk takes nothing any more. A write that failed stays failed in its log until it is started again."""
     influx, child = _stores(world).influx, _influxd(world)
     forbid_writing(child.pid)
 
     def mend() -> None:
         allow_writing(child.pid)
-        if not child.running or not influx.ready():
-            child.kill()
-            influx.start()
+        child.kill()
+        influx.start()
         _ready(world)
 
     return mend
