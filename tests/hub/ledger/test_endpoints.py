@@ -110,6 +110,7 @@ def test_the_interval_may_be_asked_for_or_configured(street: Rig, api: httpx.Cli
         {"from": 5, "to": 4},
         {"interval_s": 0},
         {"interval_s": "nan"},
+        {"interval_s": 1e-300},
     ],
 )
 def test_what_cannot_be_answered_is_said_by_name(api: httpx.Client, parameters: dict[str, Any]) -> None:

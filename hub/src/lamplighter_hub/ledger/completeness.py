@@ -22,8 +22,10 @@ router = APIRouter()
 LONGEST_MS: Final = 32 * DAY
 FIELD: Final = "interval_s"
 Asked = Annotated[Range, Depends(asked_range)]
+SHORTEST_S: Final = 0.001
+"""Times are whole milliseconds: nothing is expected more often."""
 Interval = Annotated[
-    float | None, Query(alias=FIELD, gt=0, le=86_400, description="Expect a reading so often, whatever is configured.")
+    float | None, Query(alias=FIELD, ge=SHORTEST_S, le=86_400, description="Expect a reading so often, whatever is configured.")
 ]
 Origin = Literal["asked", "configuration", "profile"]
 Percent = Annotated[
@@ -107,8 +109,8 @@ def _interval(hub: Services, device: str) -> tuple[float, Origin]:
     if reported is not None and reported.state == ConfigurationState.APPLIED.value:
         found = reported.document.get(FIELD)
         if isinstance(found, int | float) and found > 0:
-            return float(found), "configuration"
-    return hub.devices.profile(device).interval_s, "profile"
+            return max(SHORTEST_S, float(found)), "configuration"
+    return max(SHORTEST_S, hub.devices.profile(device).interval_s), "profile"
 
 
 def _metric(hub: Services, device: str, name: str, span: _Span) -> MetricCompleteness:
