@@ -25,7 +25,8 @@ Asked = Annotated[Range, Depends(asked_range)]
 SHORTEST_S: Final = 0.001
 """Times are whole milliseconds: nothing is expected more often."""
 Interval = Annotated[
-    float | None, Query(alias=FIELD, ge=SHORTEST_S, le=86_400, description="Expect a reading so often, whatever is configured.")
+    float | None,
+    Query(alias=FIELD, ge=SHORTEST_S, le=86_400, description="Expect a reading so often, whatever is configured."),
 ]
 Origin = Literal["asked", "configuration", "profile"]
 Percent = Annotated[
