@@ -17,7 +17,7 @@ from lamplighter_agent.settings import Settings as AgentSettings
 from lamplighter_hub import cli
 from lamplighter_hub.cli.connect import CONNECTION
 from lamplighter_hub.settings import Settings as HubSettings
-from lamplighter_protocols.profile import Profile, load_profiles
+from lamplighter_protocols.profile import AtMost, Metric, Never, Profile, load_profiles
 from services.need import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
@@ -187,10 +187,14 @@ def _doors(profile: Profile) -> str:
 def _profile(one: Profile) -> list[str]:
     lines = ["", f"## {one.id}", "", f"{one.title['en']} · {one.title['zh']}. {one.source}"]
     if one.metrics:
-        lines += ["", "| metric | what | unit | possible |", "|---|---|---|---|"]
+        lines += ["", "| metric | what | unit | possible | checked |", "|---|---|---|---|---|"]
         for name, metric in one.metrics.items():
             bounds = f"{metric.range[0]:g} to {metric.range[1]:g}" if metric.range else ", ".join(metric.choices)
-            lines.append(f"| `{name}` | {metric.title['en']} | {metric.unit or metric.type} | {bounds} |")
+            lines.append(
+                f"| `{name}` | {metric.title['en']} | {metric.unit or metric.type} | {bounds} | {_checked(metric)} |"
+            )
+    if one.checks:
+        lines += ["", "Rules: " + "; ".join(_rule(check) for check in one.checks) + "."]
     if one.commands:
         lines += ["", "| command | what | arguments | hazard |", "|---|---|---|---|"]
         for name, spec in one.commands.items():
@@ -200,6 +204,23 @@ def _profile(one: Profile) -> list[str]:
         if names:
             lines += ["", f"{title}: " + ", ".join(f"`{name}`" for name in names) + "."]
     return lines
+
+
+def _checked(metric: Metric) -> str:
+    asked = {
+        "rate": metric.max_rate and f"{metric.max_rate:g}/s",
+        "spike": metric.spike and f"{metric.spike:g}",
+        "stuck": metric.stuck_after_s and f"{metric.stuck_after_s:g} s",
+        "gap": metric.max_gap_s and f"{metric.max_gap_s:g} s",
+    }
+    return ", ".join(f"{name} {limit}" for name, limit in asked.items() if limit)
+
+
+def _rule(check: AtMost | Never) -> str:
+    if isinstance(check, AtMost):
+        allowed = f" + {check.tolerance:g}" if check.tolerance else ""
+        return f"`{check.metric}` at most `{check.other}`{allowed}"
+    return "never " + " with ".join(f"`{name}` {low:g} to {high:g}" for name, (low, high) in check.ranges.items())
 
 
 def decisions() -> str:

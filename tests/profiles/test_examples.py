@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from lamplighter_protocols import checks
 from lamplighter_protocols.field.modbus import decode
 from lamplighter_protocols.field.tail import LineCodec, Sample
-from lamplighter_protocols.profile import Example, Profile, load_profiles
+from lamplighter_protocols.profile import Example, Metric, Profile, load_profiles
 from lamplighter_protocols.quality import check_record
 from lamplighter_protocols.readings import Reading, columnar
 
@@ -26,9 +27,11 @@ def test_example_becomes_what_the_profile_says(profile: Profile, example: Exampl
         check_registers(profile, example)
     if example.line:
         check_line(profile, example)
-    if profile.simulated:
+    if profile.simulated and example.readings:
         check_quality(profile, example)
-    assert example.modbus or example.line or profile.simulated
+    if example.values:
+        check_flags(profile, example)
+    assert example.modbus or example.line or example.values or profile.simulated
 
 
 def check_quality(profile: Profile, example: Example) -> None:
@@ -37,6 +40,36 @@ def check_quality(profile: Profile, example: Example) -> None:
     )
     assert refused == []
     assert {column.metric: column.qualities[0] for column in columns if column.qualities} == example.quality
+
+
+def check_flags(profile: Profile, example: Example) -> None:
+    step, plan = example.step_s, checks.plan(profile)
+    assert step is not None
+    assert plan is not None
+    points = [
+        Reading("d", name, round(n * step * 1000), value)
+        for name, column in example.values.items()
+        for n, value in enumerate(column)
+    ]
+    columns, refused = check_record(profile, columnar("d", points))
+    assert refused == []
+    found = checks.check_columns(plan, checks.beginning(plan), columns)
+    wanted = {name: [flag or None for flag in flags] for name, flags in example.flags.items()}
+    assert {column.metric: column.qualities for column in found if column.qualities} == wanted
+
+
+def test_a_profile_that_asks_for_checks_shows_them() -> None:
+    shown = {profile.id for profile in PROFILES.values() if any(example.values for example in profile.examples)}
+    asking = {profile.id for profile in PROFILES.values() if profile.checks or any(map(_flags, _metrics(profile)))}
+    assert asking == shown
+
+
+def _metrics(profile: Profile) -> list[Metric]:
+    return list(profile.metrics.values())
+
+
+def _flags(metric: Metric) -> bool:
+    return any((metric.max_rate, metric.spike, metric.stuck_after_s))
 
 
 def check_registers(profile: Profile, example: Example) -> None:

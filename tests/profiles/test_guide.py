@@ -12,7 +12,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "profiles.md"
 
 
 def test_the_profile_of_the_guide() -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    (text,) = re.findall(r"```toml\n(id = .*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
     profile = parse_profile(text)
     (example,) = profile.examples
     assert profile.tail is not None

@@ -33,6 +33,7 @@ from lamplighter_hub.ingest.announce import announcer
 from lamplighter_hub.ingest.directory import ServicesDirectory, birth_asker
 from lamplighter_hub.ingest.foreign import known_in
 from lamplighter_hub.ingest.pipeline import Pipeline
+from lamplighter_hub.ingest.recall import recalled
 from lamplighter_hub.ingest.throttle import Throttle
 from lamplighter_hub.ledger.fetching import Fetcher
 from lamplighter_hub.services import Services
@@ -201,6 +202,7 @@ def _ingest(services: Services, session: Session) -> Iterator[Clocked]:
         now_ms,
         announcer(services.live),
         throttle.worded,
+        recalled(services),
     )
     services.facts["ingest"] = lambda: dict(pipeline.counts)
     services.facts["throttle"] = throttle.facts

@@ -43,13 +43,26 @@ class Aggregation(StrEnum):
     LAST = "last"
 
 
+Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Metric(ProfileModel):
-    """One measured quantity. `range` bounds what is possible; outside it a value is kept and flagged."""
+    """One measured quantity. `range` bounds what is possible; outside it a value is kept and flagged.
+
+    The other limits ask for checks against the values before (checks.py): `max_rate` in units a second, `spike` in
+    units, `stuck_after_s` with `stuck_tolerance` in units, `max_gap_s`. Absent means not checked.
+    """
 
     type: Literal["number", "boolean", "string"] = "number"
     unit: str = ""
     title: dict[str, str]
     range: tuple[float, float] | None = None
+    max_rate: Limit | None = None
+    spike: Limit | None = None
+    stuck_after_s: Limit | None = None
+    stuck_tolerance: Tolerance = 0.0
+    max_gap_s: Limit | None = None
     choices: list[str] = []
     aggregation: Aggregation = Aggregation.MEAN
     decimals: Annotated[int, Field(ge=0, le=9)] = 2
@@ -60,6 +73,49 @@ class Metric(ProfileModel):
         if self.range and self.range[0] > self.range[1]:
             raise ValueError("range: the lower bound is above the upper one")
         return self
+
+    @model_validator(mode="after")
+    def _numbers_have_limits(self) -> Metric:
+        for name in ("max_rate", "spike", "stuck_after_s"):
+            if self.type != "number" and getattr(self, name) is not None:
+                raise ValueError(f"{name}: only a number has one, and this is a {self.type}")
+        if self.stuck_tolerance and self.stuck_after_s is None:
+            raise ValueError("stuck_tolerance: needs stuck_after_s beside it")
+        return self
+
+    @property
+    def watched(self) -> bool:
+        """Whether a value is compared with those before it."""
+        return any((self.max_rate, self.spike, self.stuck_after_s, self.max_gap_s))
+
+
+class AtMost(ProfileModel):
+    """Rule between metrics of one moment: `metric` is above `other` by no more than `tolerance`."""
+
+    rule: Literal["at_most"]
+    metric: Name
+    other: Name
+    tolerance: Tolerance = 0.0
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that the rule compares."""
+        return [self.metric, self.other]
+
+
+class Never(ProfileModel):
+    """Rule between metrics of one moment: they are not all within these ranges (both bounds belong to them)."""
+
+    rule: Literal["never"]
+    ranges: Annotated[dict[Name, tuple[float, float]], Field(min_length=2, max_length=8)]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that the rule compares."""
+        return list(self.ranges)
+
+
+CrossCheck = Annotated[AtMost | Never, Field(discriminator="rule")]
 
 
 class EventSpec(ProfileModel):
@@ -249,7 +305,10 @@ class SimulatedMap(ProfileModel):
 
 
 class Example(ProfileModel):
-    """Raw input as the device gives it, and the readings or event that it must become."""
+    """Raw input as the device gives it, and the readings or event that it must become.
+
+    Or values one after another, `step_s` apart, and the flags that the checks must give them ("" is good).
+    """
 
     title: str
     modbus: dict[str, dict[str, int]] = {}
@@ -259,6 +318,9 @@ class Example(ProfileModel):
     quality: dict[Name, str] = {}
     event: dict[str, Any] = {}
     t: int | None = None
+    step_s: Limit | None = None
+    values: dict[Name, list[float]] = {}
+    flags: dict[Name, list[Quality | Literal[""]]] = {}
 
 
 class Profile(ProfileModel):
@@ -271,6 +333,7 @@ class Profile(ProfileModel):
     source: str = ""
     interval_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     metrics: dict[Name, Metric] = {}
+    checks: list[CrossCheck] = []
     events: dict[Name, EventSpec] = {}
     configuration: dict[Name, FieldSpec] = {}
     commands: dict[Name, CommandSpec] = {}
@@ -284,6 +347,10 @@ class Profile(ProfileModel):
         for where, names in self._mapped_metrics():
             for name in names - self.metrics.keys():
                 raise ValueError(f"{where}.{name}: no such metric; add [metrics.{name}]")
+        for nth, check in enumerate(self.checks):
+            for name in check.metrics:
+                if name not in self.metrics or self.metrics[name].type != "number":
+                    raise ValueError(f"checks.{nth}: there is no number {name}; add [metrics.{name}]")
         if self.modbus:
             for name in self.modbus.commands.keys() - self.commands.keys():
                 raise ValueError(f"modbus.commands.{name}: no such command; add [commands.{name}]")

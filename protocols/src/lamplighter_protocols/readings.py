@@ -47,6 +47,11 @@ class Quality(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     SUSPECT = "suspect"
     STALE = "stale"
+    RATE_OF_CHANGE = "rate_of_change"
+    STUCK = "stuck"
+    SPIKE = "spike"
+    GAP = "gap"
+    CROSS_FIELD = "cross_field"
 
 
 class Reading(NamedTuple):

@@ -82,6 +82,44 @@ def test_directions_average_on_the_circle(store: TimeSeries, directions: list[fl
         assert min(abs(found - mean), 360 - abs(found - mean)) < 1e-6
 
 
+def test_decibels_and_directions_come_to_the_same_by_hour_and_by_day(store: TimeSeries) -> None:
+    """Half a week of points a minute apart, whatever of it is sealed and rolled up: every width must say the same."""
+    minute, hour, day = 60_000, 3_600_000, 86_400_000
+    levels = [(t, 50 + 25 * math.sin(t / 7e6)) for t in range(0, 3 * day + 5 * hour, minute)]
+    directions = [(t, (340 + 50 * math.sin(t / 9e6)) % 360) for t, _ in levels]
+    flags = [Quality.SPIKE if n % 7 == 0 else None for n in range(len(levels))]
+    put(store, column("air-1", "laeq", levels, flags), column("air-1", "wind", directions, flags))
+    for width in (minute * 10, hour, day):
+        for metric, points, aggregation, wanted in (
+            ("laeq", levels, Aggregation.ENERGY, _energy),
+            ("wind", directions, Aggregation.CIRCULAR, _direction),
+        ):
+            found = store.buckets("air-1", metric, 0, END_OF_TIME, width_ms=width, aggregation=aggregation)
+            groups: dict[int, list[float]] = {}
+            for n, (t, value) in enumerate(points):
+                if n % 7:
+                    groups.setdefault(t // width * width, []).append(value)
+            assert [bucket.t for bucket in found] == list(groups)
+            assert [bucket.mean for bucket in found] == pytest.approx([wanted(group) for group in groups.values()])
+            assert sum(bucket.quality for bucket in found) == len(flags) - flags.count(None)
+
+
+def _energy(levels: list[float]) -> float:
+    return 10 * math.log10(math.fsum(10 ** (level / 10) for level in levels) / len(levels))
+
+
+def _direction(degrees: list[float]) -> float:
+    angles = [math.radians(one) for one in degrees]
+    return math.degrees(math.atan2(math.fsum(map(math.sin, angles)), math.fsum(map(math.cos, angles)))) % 360
+
+
+def test_every_quality_comes_back(store: TimeSeries) -> None:
+    put(store, column("air-1", "pm25", [(T0 + n, 1.0) for n in range(len(Quality))], list(Quality)))
+    found, _ = store.readings("air-1", ["pm25"], BEGINNING, END_OF_TIME, limit=100)
+    assert [reading.quality for reading in found] == list(Quality)
+    assert store.latest(["air-1"])["air-1"]["pm25"].quality is list(Quality)[-1]
+
+
 def test_counts_sum_and_states_last(store: TimeSeries) -> None:
     put(store, column("air-1", "passages", [(T0 + 2, 3.0), (T0 + 1, 4.0), (T0 + 2, 5.0)]))
     assert only(store, "passages", Aggregation.SUM).mean == 12.0

@@ -60,7 +60,7 @@ def batch(load: Load, outbox: str, device: str, sequence: int, t: int) -> bytes:
     missing = rows * wide - load.points
     m: dict[str, list[float | None]] = {}
     for place, (metric, low, width, decimals) in enumerate(load.columns):
-        start = sequence * rows + place * 31
+        start = sequence * rows + place // 2 * 31  # in pairs, so that fine particles stay below all particles
         values: list[float | None] = [round(low + width * _SHAPE[(start + row) & 255], decimals) for row in range(rows)]
         if place >= wide - missing:
             values[-1] = None

@@ -128,6 +128,11 @@ QUALITIES: Final = {
     "out_of_range": N_("Out of range"),
     "suspect": N_("Suspect"),
     "stale": N_("Stale"),
+    "rate_of_change": N_("Changes too fast"),
+    "stuck": N_("Stuck"),
+    "spike": N_("Spike"),
+    "gap": N_("After a gap"),
+    "cross_field": N_("Contradicts another value"),
 }
 ROLES: Final = {
     "viewer": N_("Viewer"),

@@ -23,6 +23,7 @@ from lamplighter_protocols.records import (
     Record,
     ReportedRecord,
     ResultRecord,
+    Stream,
     parse_batch,
 )
 from lamplighter_protocols.topics import Channel
@@ -55,6 +56,7 @@ def take_batch(
         group.counts["shed_torn"] += 1
         return
     group.draft.receive(agent, header, len(records))
+    group.judgement.filling = header.held.get(Stream.BACKLOG, 0) > 0
     taken = [
         not new or _take_record(group, agent, record, owner, arrived_ms)
         for record, new in zip(records, fresh, strict=True)
@@ -113,7 +115,7 @@ def _take_readings(group: Group, agent: str, record: ReadingsRecord, owner: Owne
         metric = error.field.removeprefix("m.")
         part = record.model_copy(update={"m": {metric: record.m.get(metric, [])}, "q": {}})
         refuse_part(group, agent, "bad_value", part.model_dump(mode="json"), error, record.device)
-    samples = [Samples(record.device, *column) for column in columns]
+    samples = [Samples(record.device, *column) for column in group.judgement.of(profile, record.device, columns)]
     group.samples += samples
     group.counts["points"] += sum(len(column.times) for column in samples)
     return bool(samples) or not refused

@@ -53,6 +53,8 @@ def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -
         names = {column.metric for column in columns}
         fresh = _fresh(group, pack.device, [reading for reading in readings if reading.metric in names], known)
         columns = check_record(profile, columnar(pack.device, fresh))[0] if fresh else []
+    group.judgement.filling = False  # it has no outbox that could hold anything back
+    columns = group.judgement.of(profile, pack.device, columns)
     group.samples += [Samples(pack.device, *column) for column in columns]
     group.counts["points"] += sum(len(column.times) for column in columns)
 

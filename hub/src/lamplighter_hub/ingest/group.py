@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from lamplighter_hub.ingest.judge import Judge, Judgement
 from lamplighter_hub.ledger.ledger import Draft
 from lamplighter_hub.series.store import Commit, Quarantined, Samples, StoredEvent
 from lamplighter_protocols.errors import WireError
@@ -43,6 +44,7 @@ class Group:
     """Which agents wait for the answer to a birth: the session, by agent and outbox."""
     foreign: dict[str, set[tuple[str, int, Value | None]]] = field(default_factory=dict)
     """What foreign devices said in this group that might come again: metric, time and value, by device."""
+    judgement: Judgement = field(default_factory=lambda: Judge().begin())
     counts: Counter[str] = field(default_factory=Counter)
 
     def turns(self) -> list[Turn]:

@@ -17,6 +17,7 @@ from lamplighter_hub.errors import Unavailable
 from lamplighter_hub.ingest.batches import OwnerProfile, take_batch
 from lamplighter_hub.ingest.foreign import Foreign, Known, take_senml
 from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.ingest.judge import Judge
 from lamplighter_hub.ingest.newcomers import Newcomers
 from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.series.store import SeriesError, TimeSeries
@@ -97,6 +98,7 @@ class Pipeline:
         clock: Callable[[], int],
         announce: Callable[[Group], None],
         worded: Callable[[Receipt], Receipt] = _as_it_is,
+        judge: Judge | None = None,
     ) -> None:
         self._source = source
         self._series = series
@@ -107,6 +109,7 @@ class Pipeline:
         self._clock = clock
         self._announce = announce
         self._worded = worded
+        self._judge = judge or Judge()
         self._newcomers = Newcomers()
         self.counts: Counter[str] = Counter()
 
@@ -136,7 +139,7 @@ class Pipeline:
 
     def _begin(self) -> Group:
         now = self._clock()
-        return Group(self._ledger.draft(now), os.urandom(10), now)
+        return Group(self._ledger.draft(now), os.urandom(10), now, judgement=self._judge.begin())
 
     def _sort(self, group: Group, message: Message) -> bool:
         """Note who was heard and what was said; return True for data, which waits for the births before it."""
@@ -192,6 +195,7 @@ class Pipeline:
         if any(commit):
             self._series.commit(commit)
         self._ledger.take(group.draft)
+        self._judge.keep(group.judgement)
 
     def _send_receipts(self, group: Group) -> None:
         for (agent, outbox), session in group.births.items():

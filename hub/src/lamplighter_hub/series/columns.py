@@ -22,6 +22,11 @@ CODES: Final = {
     Quality.OUT_OF_RANGE: 5,
     Quality.SUSPECT: 6,
     Quality.STALE: 7,
+    Quality.RATE_OF_CHANGE: 8,
+    Quality.STUCK: 9,
+    Quality.SPIKE: 10,
+    Quality.GAP: 11,
+    Quality.CROSS_FIELD: 12,
 }
 """Quality as it is stored: a number never changes its meaning."""
 QUALITIES: Final = {code: quality for quality, code in CODES.items()}

@@ -1,0 +1,73 @@
+"""Readings against those before them, while a group is gathered: nothing counts as seen before it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from lamplighter_protocols import checks
+from lamplighter_protocols.checks import Plan, State
+from lamplighter_protocols.profile import Profile
+from lamplighter_protocols.quality import CheckedColumn
+from lamplighter_protocols.readings import Reading
+
+MOST_DEVICES: Final = 200_000
+"""How many devices are remembered; beyond it the one that was taken up first is forgotten, and starts afresh."""
+
+
+class Judge:
+    """What is known of every device that a profile asks to watch, as far as it is committed."""
+
+    def __init__(self, most: int = MOST_DEVICES) -> None:
+        self._most = most
+        self._plans: dict[str, tuple[Profile, Plan | None]] = {}
+        self._known: dict[str, State] = {}
+
+    def plan(self, profile: Profile) -> Plan | None:
+        """Return what a profile asks for, None when that is nothing."""
+        made = self._plans.get(profile.id)
+        if made is None or made[0] is not profile:
+            made = self._plans[profile.id] = (profile, checks.plan(profile))
+        return made[1]
+
+    def begin(self) -> Judgement:
+        """Return what a group begins with."""
+        return Judgement(self)
+
+    def keep(self, judgement: Judgement) -> None:
+        """Take up what a group saw, now that it is committed."""
+        self._known.update(judgement.seen)
+        while len(self._known) > self._most:
+            del self._known[next(iter(self._known))]
+
+    def recall(self, profile: Profile, device: str, newest: Mapping[str, Reading]) -> None:
+        """Go on from what a store holds of a device."""
+        plan = self.plan(profile)
+        if plan is not None and plan.limits and len(self._known) < self._most:
+            self._known[device] = checks.resumed(plan, newest)
+
+    def state(self, plan: Plan, device: str) -> State:
+        """Return a copy of what is known of a device; under another profile nothing is."""
+        known = self._known.get(device)
+        if known is None or known.profile != plan.profile:
+            return checks.beginning(plan)
+        return known.copy()
+
+
+class Judgement:
+    """What a group of messages has seen so far. `filling` says that the agent in hand still holds a backlog."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self.seen: dict[str, State] = {}
+        self.filling = False
+
+    def of(self, profile: Profile, device: str, columns: list[CheckedColumn]) -> list[CheckedColumn]:
+        """Return the columns of one record of a device with the flags that they deserve."""
+        plan = self._judge.plan(profile)
+        if plan is None or not columns:
+            return columns
+        state = self.seen.get(device)
+        if state is None or state.profile != plan.profile:
+            state = self.seen[device] = self._judge.state(plan, device)
+        return checks.check_columns(plan, state, columns, filling=self.filling)
