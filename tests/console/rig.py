@@ -212,7 +212,10 @@ def _air(street: Street, now: int) -> None:
             times=times,
             pm25=[round(38 + 14 * math.sin(t / 190_000) + 3 * math.sin(t / 9_000)) for t in times],
             pm10=[round(71 + 22 * math.sin(t / 260_000) + 5 * math.sin(t / 7_000)) for t in times],
-            temp=[round(17.4 + 3.2 * math.sin(t / 900_000) + 0.2 * math.sin(t / 11_000), 1) for t in times],
+            temp=[
+                round(17.4 + 3.2 * math.sin(t / 900_000) + 0.2 * math.sin(t / 11_000) + 20 * (t == times[-40]), 1)
+                for t in times
+            ],
             rh=[round(63 - 6 * math.sin(t / 900_000), 1) for t in times],
             heater=[t % 240_000 < 60_000 for t in times],
             door=["closed" for t in times],

@@ -104,6 +104,24 @@ def test_values_and_charts_move(town: Street, enter: Visit) -> None:
     assert town.hub.live.listeners == 2, "one stream for the browser, one for the rates"
 
 
+@pytest.mark.parametrize(
+    ("language", "live", "said"), [("en", "Live", "Flagged 2 · Spike"), ("zh", "实时", "异常标记 2 · 突跳")]
+)
+def test_a_flagged_value_is_said_beside_its_chart(
+    town: Street, enter: Visit, language: str, live: str, said: str
+) -> None:
+    page = enter(town, language=language).open("/devices/air-1")
+    beside = page.locator('section:has([data-metric="temp"]) [data-flagged]')
+    expect(beside).to_contain_text("1")
+    expect(page.locator("[data-live]")).to_have_text(live)
+    town.readings("station-road", "air-1", times=[town.now()], temp=[55.0])
+    expect(beside).to_have_text(said)
+    expect(beside.locator("svg")).to_be_visible()
+    expect(page.locator("#latest")).to_contain_text(said.rpartition(" ")[2])
+    expect(page.locator('section:has([data-metric="pm10"]) [data-flagged]')).to_be_hidden()
+    page.screenshot(path=SHOTS / f"flagged-{language}.png")
+
+
 def test_rates_are_there_at_first_sight(town: Street, enter: Visit) -> None:
     def beat() -> None:
         town.readings("station-road", "air-1", times=[town.now()], pm25=[20.0], pm10=[30.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
@@ -65,6 +66,7 @@ class BucketItem(BaseModel):
     mean: float | None = Field(description="As the metric aggregates: mean, energy or circular mean, sum, or last.")
     last: Value
     quality: int
+    flag: Quality | None = Field(description="Why it is flagged, when the bucket is a single reading that is.")
 
 
 class Series(BaseModel):
@@ -202,10 +204,11 @@ def _series(hub: Services, device: str, named: tuple[str, Metric | None], asked:
     reduced = span.points > points
     width = human_width(_seen(span.first, start, span.last, end), points) if reduced else 0
     if reduced:
-        buckets = hub.series.buckets(device, name, start, end, width_ms=width, aggregation=aggregation)
+        found = hub.series.buckets(device, name, start, end, width_ms=width, aggregation=aggregation)
+        buckets = [_item(bucket, None) for bucket in found]
     else:
-        found, _ = hub.series.readings(device, [name], start, end, limit=points)
-        buckets = [_alone(item) for item in found]
+        readings, _ = hub.series.readings(device, [name], start, end, limit=points)
+        buckets = [_item(_alone(item), None if item.quality is Quality.GOOD else item.quality) for item in readings]
     return Series.model_validate(
         {
             "device": device,
@@ -217,7 +220,7 @@ def _series(hub: Services, device: str, named: tuple[str, Metric | None], asked:
             "width_ms": width,
             "reduced": reduced,
             "readings": span.points,
-            "buckets": [_item(bucket) for bucket in buckets],
+            "buckets": buckets,
         }
     )
 
@@ -234,8 +237,8 @@ def _alone(reading: Reading) -> Bucket:
     return Bucket(reading.t, good, figure, figure, figure, value, 1 - good)
 
 
-def _item(bucket: Bucket) -> BucketItem:
-    return BucketItem(**{name: getattr(bucket, name) for name in BucketItem.model_fields})
+def _item(bucket: Bucket, flag: Quality | None) -> BucketItem:
+    return BucketItem(**asdict(bucket), flag=flag)
 
 
 def _latest(reading: Reading, metric: Metric | None) -> LatestValue:

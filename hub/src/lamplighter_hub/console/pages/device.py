@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query
 from starlette.responses import HTMLResponse
 
+from lamplighter_hub.console import words
 from lamplighter_hub.console.filters import span
 from lamplighter_hub.console.i18n import N_
 from lamplighter_hub.console.page import GuestPage, Page
@@ -74,6 +75,7 @@ class SummaryView:
     ranges: list[tuple[str, str]]
     metrics: list[ChartedMetric]
     width_text: str
+    flags: dict[str, str]
     problem: str
 
     @property
@@ -134,6 +136,7 @@ def summary(
         ranges=[(code, page.language.say(text)) for code, (_, text) in RANGES.items()],
         metrics=_metrics(page, device, range_, width if view == "table" else 0),
         width_text=page.language.say(N_("one row for each %(time)s")) % {"time": span(page.language, width)},
+        flags={code: page.language.say(text) for code, text in words.QUALITIES.items()},
         problem=problem,
     )
     return page.render("device/summary.html", view=shown, **values)

@@ -43,10 +43,12 @@ class Chart {
     this.end = Number(this.options.to) || null;
     this.decimals = Number(this.options.decimals ?? 0);
     this.rows = [];
+    this.flags = [];
     this.ticks = [];
     this.width = 0;
     this.plot = null;
     this.now = this.options.rates ? element.parentElement.querySelector(".now > span") : null;
+    this.flagged = element.parentElement.querySelector("[data-flagged]");
     this.tip = element.querySelector(".plot-tip");
     this.empty = element.querySelector(".plot-empty");
     new ResizeObserver(() => this.resize()).observe(element);
@@ -62,6 +64,8 @@ class Chart {
     this.width = series.reduced ? series.width_ms : 0;
     const buckets = series.buckets.filter((bucket) => bucket.count > 0 && bucket.mean !== null);
     this.rows = buckets.map((bucket) => [bucket.t, bucket.min, bucket.mean, bucket.max, bucket.count]);
+    const flagged = series.buckets.filter((bucket) => bucket.quality > 0);
+    this.flags = flagged.map((bucket) => [bucket.t, bucket.quality, bucket.flag]);
     this.draw();
   }
 
@@ -95,6 +99,13 @@ class Chart {
     while (this.rows.length > 5000) this.rows.shift();
   }
 
+  // a flagged value is in no figure: it has a mark on the time axis
+  flag(t, quality) {
+    if (this.end) return;
+    this.flags.push([t, 1, quality]);
+    while (this.flags.length > 5000) this.flags.shift();
+  }
+
   window() {
     const end = this.end ?? now();
     return [(end - this.span) / SECOND, end / SECOND];
@@ -110,6 +121,7 @@ class Chart {
   columns() {
     const from = this.window()[0] * SECOND;
     while (this.rows.length && !this.end && this.rows[0][0] + this.width < from) this.rows.shift();
+    this.flags = this.flags.filter(([t]) => this.end || t + this.width >= from);
     const rows = withGaps(this.rows, this.gap());
     return [0, 1, 3, 2].map((column) => rows.map((row) => (column ? row[column] : row[0] / SECOND)));
   }
@@ -123,7 +135,8 @@ class Chart {
     } else {
       this.plot = new window.uPlot(this.settings(), data, this.element);
     }
-    this.empty.hidden = this.rows.length > 0;
+    this.tell();
+    this.empty.hidden = this.rows.length + this.flags.length > 0;
     this.element.dataset.points = this.rows.length;
     this.element.dataset.last = this.rows.at(-1)?.[0] ?? "";
     this.element.dataset.edge = Math.round(this.window()[1]);
@@ -154,8 +167,34 @@ class Chart {
       ],
       series: [{}, edge, edge, { stroke: line, width: 1.5, paths: stepped, points: { show: false } }],
       bands: band ? [{ series: [2, 1], fill: band }] : [],
-      hooks: { setCursor: [(plot) => this.point(plot)] },
+      hooks: { setCursor: [(plot) => this.point(plot)], draw: [(plot) => this.mark(plot)] },
     };
+  }
+
+  mark({ ctx, bbox, valToPos }) {
+    const size = 5 * window.devicePixelRatio;
+    const bottom = bbox.top + bbox.height;
+    ctx.save();
+    ctx.fillStyle = colour("--warning");
+    for (const [t] of this.flags) {
+      const x = valToPos((t + this.width / 2) / SECOND, "x", true);
+      ctx.beginPath();
+      ctx.moveTo(x, bottom - 2 * size);
+      ctx.lineTo(x + size, bottom);
+      ctx.lineTo(x - size, bottom);
+      ctx.fill();
+    }
+    ctx.restore();
+  }
+
+  // how many values are flagged, and why where it is known
+  tell() {
+    if (!this.flagged) return;
+    const count = this.flags.reduce((sum, flag) => sum + flag[1], 0);
+    const words = JSON.parse(this.flagged.dataset.words);
+    const why = [...new Set(this.flags.map((flag) => words[flag[2]]).filter(Boolean))];
+    this.flagged.hidden = count === 0;
+    this.flagged.lastElementChild.textContent = [`${this.flagged.dataset.flagged} ${number(count, 0)}`, ...why].join(" · ");
   }
 
   bounds(min, max) {
@@ -206,6 +245,7 @@ function onReadings(charts, { device, metrics }) {
   for (const chart of charts) {
     const now = chart.options.device === device && metrics[chart.options.metric];
     if (now && now.quality === "good") chart.add(now.t, now.value);
+    else if (now) chart.flag(now.t, now.quality);
   }
 }
 
