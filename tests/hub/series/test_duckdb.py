@@ -21,6 +21,7 @@ from lamplighter_hub.series.store import (
     SeriesError,
     StoreUnavailable,
 )
+from services.wait import eventually
 from suites.series.make import T0, column, everything, flat, mark, put, refused
 
 HOLD = """
@@ -240,4 +241,15 @@ def test_the_limit_for_open_files_and_memory_is_not_touched(tmp_path: Path) -> N
         store.latest(["air-1"])
     assert len(list(Path("/proc/self/fd").iterdir())) <= open_files + 1
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+    store.close()
+
+
+def test_the_newest_values_are_known_soon_after_a_start(tmp_path: Path) -> None:
+    store = open_duckdb(tmp_path)
+    put(store, *(column(f"air-{n}", "pm25", [(T0 + n, float(n))]) for n in range(500)))
+    store.close()
+    store = open_duckdb(tmp_path)
+    eventually(lambda: not store._newest.missing(range(500)), within_s=10)
+    found = store.latest([f"air-{n}" for n in range(500)])
+    assert [found[f"air-{n}"]["pm25"].value for n in range(500)] == [float(n) for n in range(500)]
     store.close()

@@ -25,7 +25,7 @@ from lamplighter_hub.series.engine import (
     line,
     unavailable,
 )
-from lamplighter_hub.series.newest import Newest
+from lamplighter_hub.series.newest import Newest, newest_readings
 from lamplighter_hub.series.questions import Questions
 from lamplighter_hub.series.retention import Keep, Retention
 from lamplighter_hub.series.sealing import Pass, Sealer
@@ -111,7 +111,9 @@ class DuckDbSeries:
         self._readers = manifest.Readers()
         self._damage = Damage(self._engine)
         self._retention = Retention(self._engine, self._readers, keep)
-        self._sealer = Sealer(self._engine, self._readers, rules, clock, self._rotate, self._damage, self._retention)
+        self._sealer = Sealer(
+            self._engine, self._readers, rules, clock, self._rotate, self._damage, self._retention, self._warm
+        )
         self._questions = Questions(self._engine, self._readers, self._damage)
         self._copier = Copier(self._engine, self._readers, self._retention)
         self._closed = False
@@ -220,13 +222,10 @@ class DuckDbSeries:
 
     def latest(self, devices: Sequence[str]) -> dict[str, dict[str, Reading]]:
         """Return the newest reading of each metric by device."""
-        names = {device: self._names.metrics(device) for device in dict.fromkeys(devices)}
-        self._look_back([number for metrics in names.values() for number in metrics.values()])
-        found: dict[str, dict[str, Reading]] = {}
-        for device, metrics in names.items():
-            points = ((metric, self._newest.get(number)) for metric, number in metrics.items())
-            found[device] = {metric: Reading(device, metric, *point) for metric, point in points if point}
-        return {device: readings for device, readings in found.items() if readings}
+        series = self._names.select(devices, ()) if devices else []
+        numbers = [number for _, _, number in series]
+        self._look_back(numbers)
+        return newest_readings(series, self._newest.points(numbers))
 
     def metrics(self, device: str) -> list[str]:
         """Return the names of a device's metrics, sorted."""
@@ -461,6 +460,10 @@ class DuckDbSeries:
             if missing := self._newest.missing(numbers):
                 found = self._questions.ask(queries.NEWEST, {"since": since}, missing, sealed=False)
                 self._newest.merge(missing if since == BEGINNING else {row[0] for row in found}, found)
+
+    def _warm(self) -> None:
+        """Read the newest point of every series, so that the first overview of a city waits for no history."""
+        self._look_back(range(len(self._names)))
 
     def _event_devices(self) -> list[str]:
         with self._engine.read() as db:

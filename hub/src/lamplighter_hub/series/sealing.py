@@ -72,7 +72,10 @@ class _Moment(NamedTuple):
 
 
 class Sealer:
-    """Seals what is closed. One pass at a time; `rotate` lets the writer begin a new generation of hot points."""
+    """Seals what is closed. One pass at a time; `rotate` lets the writer begin a new generation of hot points.
+
+    Its thread does `first` before anything else.
+    """
 
     def __init__(
         self,
@@ -83,8 +86,10 @@ class Sealer:
         rotate: Callable[[], None],
         damage: Damage,
         retention: Retention,
+        first: Callable[[], None],
     ) -> None:
         self._engine = engine
+        self._first = first
         self._damage = damage
         self._retention = retention
         self._folder = engine.path.parent
@@ -126,6 +131,10 @@ class Sealer:
             return self._finish(written, spans, days, frozen, closed)._replace(points=sum(hours.values()))
 
     def _run(self) -> None:
+        try:
+            self._first()
+        except SeriesError as error:
+            log.warning("the newest values will be looked up when they are asked for: %s", error)
         while not self._stop.wait(self._rules.every_s):
             try:
                 done = self.seal()

@@ -19,7 +19,7 @@ from lamplighter_hub.series.influx.client import Influx, read_url
 from lamplighter_hub.series.influx.journal import Journal, Reach, Totals, after
 from lamplighter_hub.series.influx.places import Answer, Floor, Places, Question
 from lamplighter_hub.series.influx.reader import Reader, Series
-from lamplighter_hub.series.newest import Newest
+from lamplighter_hub.series.newest import Newest, newest_readings
 from lamplighter_hub.series.rows import read_numbers, read_place
 from lamplighter_hub.series.store import (
     END_OF_TIME,
@@ -128,13 +128,10 @@ class InfluxSeries:
 
     def latest(self, devices: Sequence[str]) -> dict[str, dict[str, Reading]]:
         """Return the newest reading of each metric by device."""
-        names = {device: self._names.metrics(device) for device in dict.fromkeys(devices)}
-        self._look_back([number for metrics in names.values() for number in metrics.values()])
-        found: dict[str, dict[str, Reading]] = {}
-        for device, metrics in names.items():
-            points = ((metric, self._newest.get(number)) for metric, number in metrics.items())
-            found[device] = {metric: Reading(device, metric, *point) for metric, point in points if point}
-        return {device: readings for device, readings in found.items() if readings}
+        series = self._names.select(devices, ()) if devices else []
+        numbers = [number for _, _, number in series]
+        self._look_back(numbers)
+        return newest_readings(series, self._newest.points(numbers))
 
     def metrics(self, device: str) -> list[str]:
         """Return the names of a device's metrics, sorted."""
