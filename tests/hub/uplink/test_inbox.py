@@ -30,6 +30,13 @@ def test_over_budget_qos_0_is_shed_and_qos_1_has_as_much_again() -> None:
     assert inbox.put(message(99))
 
 
+def test_many_at_once_are_taken_in_as_long_as_there_is_room() -> None:
+    inbox = Inbox(Budget(messages=3))
+    inbox.put_all([message(n) for n in range(5)])
+    assert inbox.shed == 2
+    assert [m.mid for m in inbox.take(10, 0)] == [0, 1, 2]
+
+
 def test_bytes_count_too() -> None:
     inbox = Inbox(Budget(size=5_000))
     assert [inbox.put(message(n, size=2_000)) for n in range(3)] == [True, True, False]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -79,6 +80,17 @@ class Inbox:
             self._size += message.size
             self._filled.notify()
             return True
+
+    def put_all(self, messages: Sequence[Message]) -> None:
+        """Add QoS 0 messages as long as there is room; the rest is shed and counted."""
+        with self._filled:
+            for message in messages:
+                if self._has_room(message):
+                    self._waiting.append(message)
+                    self._size += message.size
+                else:
+                    self.shed += 1
+            self._filled.notify()
 
     def take(self, limit: int, timeout_s: float) -> list[Message]:
         """Return the oldest messages, at most `limit`, as soon as there is one; empty after `timeout_s` or a close."""

@@ -29,6 +29,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from lamplighter_hub.uplink.address import BadBrokerUrl, BrokerAddress, parse_url
 from lamplighter_hub.uplink.inbox import Budget, Inbox, Message
+from lamplighter_hub.uplink.packets import Publish
 from lamplighter_hub.uplink.sockets import BufferedSocket
 from lamplighter_protocols import topics
 
@@ -247,21 +248,38 @@ class Session:
         poll = select.poll()
         poll.register(bell, select.POLLIN)
         poll.register(stream, select.POLLIN | (select.POLLOUT if stream.unsent else 0))
-        ready = dict(poll.poll(0 if stream.pending() else TICK_MS))
+        ready = dict(poll.poll(0 if stream.pending() or stream.hidden else TICK_MS))
         if bell.fileno() in ready:
             bell.hush()
-        if ready.get(stream.fileno(), 0) & ~select.POLLOUT or stream.pending():
-            self._read(stream)
+        if (ready.get(stream.fileno(), 0) & ~select.POLLOUT or stream.hidden) and not stream.pending():
+            stream.fetch()
+        self._read(stream)
         self._answer()
         self._send()
         self._client.loop_misc()
         self._flush(stream)
 
     def _read(self, stream: BufferedSocket) -> None:
+        """Take what was fetched: QoS 0 messages as they lie, everything else through paho, in the order of arrival."""
         for _ in range(PACKETS_A_TURN):
+            self._receive(stream.publishes())
             self._client.loop_read()
             if self._client.socket() is None or not stream.pending():
                 return
+
+    def _receive(self, publishes: list[Publish]) -> None:
+        """Pass on QoS 0 messages that were taken off the stream."""
+        if not publishes:
+            return
+        now, generation, messages = self._clock(), self._generation, list[Message]()
+        self.counters.received += len(publishes)
+        for topic, payload, retain in publishes:
+            name = _text(topic)
+            if name and not retain:
+                messages.append(Message(name, payload, 0, False, 0, now, generation))  # noqa: FBT003
+            self.counters.retained += retain
+            self.counters.unreadable += not name
+        self._inbox.put_all(messages)
 
     def _answer(self) -> None:
         while self._answers and self._client.socket() is not None:
@@ -394,6 +412,14 @@ class Bell:
         """Free both ends."""
         self._hear.close()
         self._pull.close()
+
+
+def _text(topic: bytes) -> str:
+    """Return a topic; empty when it is not UTF-8."""
+    try:
+        return topic.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def _client(address: BrokerAddress, client_id: str, username: str, password: str) -> _Client:
