@@ -50,7 +50,7 @@ def check_record(profile: Profile, record: ReadingsRecord) -> tuple[list[Checked
             taken.append(_checked(_metric(profile, name), name, times, values, record.q.get(name)))
         except BadField as error:
             refused.append(error)
-    for name in record.q.keys() - record.m.keys():
+    for name in record.q.keys() - record.m.keys() if record.q else ():
         try:
             _metric(profile, name)
             taken.append(_present(name, times, [None] * len(times), record.q[name]))

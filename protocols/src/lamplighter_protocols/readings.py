@@ -17,6 +17,7 @@ from lamplighter_protocols.model import Millis, WireModel
 MAX_SAMPLES: Final = 10_000
 MAX_METRICS: Final = 256
 MAX_TEXT: Final = 1024
+_YEAR_MS: Final = 366 * 86_400_000
 
 Value = float | bool | str
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT, strict=True)]
@@ -83,9 +84,8 @@ class ReadingsRecord(WireModel):
             for name, column in columns.items():
                 if len(column) != rows:
                     raise ValueError(f"{part}.{name}: has {len(column)} entries for {rows} times in dt")
-        for offset in (min(self.dt), max(self.dt)):
-            if abs(offset) > 366 * 86_400_000:
-                raise ValueError("dt: holds an offset of more than a year")
+        if max(self.dt) > _YEAR_MS or min(self.dt) < -_YEAR_MS:
+            raise ValueError("dt: holds an offset of more than a year")
         return self
 
     def points(self) -> list[Reading]:

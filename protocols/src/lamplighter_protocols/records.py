@@ -121,8 +121,8 @@ class Header(WireModel):
     stream: Stream
     first: Sequence
     sent: Millis
-    held: Counted = {}
-    freed: Counted = {}
+    held: Counted = Field(default_factory=dict)  # pydantic copies a default `{}` for every message, slowly
+    freed: Counted = Field(default_factory=dict)
 
 
 class Batch(Header):

@@ -21,8 +21,12 @@ def written(topic: str, payload: bytes, *, qos: int, retain: bool) -> bytes:
     """Return the packet that paho puts on the wire."""
     client = paho.Client(CallbackAPIVersion.VERSION2)
     packets: list[bytes] = []
-    queue: Any = lambda command, packet, *_: packets.append(bytes(packet)) or 0  # noqa: E731
-    client._packet_queue = queue  # type: ignore[method-assign]
+
+    def keep(_command: int, packet: bytearray, *_: Any) -> Any:
+        packets.append(bytes(packet))
+        return 0
+
+    client._packet_queue = keep  # type: ignore[method-assign,assignment]
     client._sock = object()  # type: ignore[assignment]
     client._send_publish(7, topic.encode(), payload, qos, retain)
     client._sock = None

@@ -37,6 +37,7 @@ WAIT_S: Final = 0.5
 LINGER_S: Final = 0.03
 """Least time between two commits, so that a busy hub commits groups and not single messages."""
 RETRY_S: Final = 1.0
+_DATA: Final = frozenset({Channel.BATCH, Channel.SENML})
 
 
 def _as_it_is(receipt: Receipt) -> Receipt:
@@ -125,10 +126,10 @@ class Pipeline:
     def process(self, messages: list[Message]) -> None:
         """Take a group of messages all the way, or raise and leave no trace of it."""
         group = self._begin()
-        batches = [message for message in messages if self._sort(group, message)]
+        data = [(message, address) for message in messages if (address := self._sort(group, message))]
         self._hear(group)
-        for message in batches:
-            self._check(group, message)
+        for message, address in data:
+            self._check(group, message, address)
         self._directory.results(group.results)
         self._directory.reports(group.reports)
         self._commit(group)
@@ -141,18 +142,17 @@ class Pipeline:
         now = self._clock()
         return Group(self._ledger.draft(now), os.urandom(10), now, judgement=self._judge.begin())
 
-    def _sort(self, group: Group, message: Message) -> bool:
-        """Note who was heard and what was said; return True for data, which waits for the births before it."""
-        agent = sender(message.topic)
+    def _sort(self, group: Group, message: Message) -> Address | None:
+        """Note who was heard and what was said; return the address of data, which waits for the births before it."""
         try:
             address = parse(message.topic)
-            if address.channel in {Channel.BATCH, Channel.SENML}:
-                group.heard[agent] = message.arrived_ms
-                return True
+            if address.channel in _DATA:
+                group.heard[address.agent] = message.arrived_ms
+                return address
             self._listen(group, address, message)
         except WireError as error:
-            group.refuse(agent, _channel(message.topic), error.code, message.payload, error)
-        return False
+            group.refuse(sender(message.topic), _channel(message.topic), error.code, message.payload, error)
+        return None
 
     @staticmethod
     def _listen(group: Group, address: Address, message: Message) -> None:
@@ -179,8 +179,7 @@ class Pipeline:
         if any(turn.presences for turn in turns):
             self._directory.settle()
 
-    def _check(self, group: Group, message: Message) -> None:
-        address = parse(message.topic)
+    def _check(self, group: Group, message: Message, address: Address) -> None:
         try:
             if address.channel is Channel.BATCH:
                 take_batch(group, address.agent, message.payload, self._owner, self._newcomers, message.arrived_ms)

@@ -32,6 +32,9 @@ class Intervals:
 
     def add(self, first: int, last: int) -> None:
         """Put `first` to `last` in."""
+        if self._last and first == self._last[-1] + 1:  # what nearly always comes: the next ones
+            self._last[-1] = last
+            return
         low = bisect_left(self._last, first - 1)
         high = bisect_right(self._first, last + 1)
         if low < high:

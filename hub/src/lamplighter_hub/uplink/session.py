@@ -276,7 +276,7 @@ class Session:
         for topic, payload, retain in publishes:
             name = _text(topic)
             if name and not retain:
-                messages.append(Message(name, payload, 0, False, 0, now, generation))  # noqa: FBT003
+                messages.append(Message(name, payload, 0, False, 0, now, generation))
             self.counters.retained += retain
             self.counters.unreadable += not name
         self._inbox.put_all(messages)
