@@ -63,6 +63,20 @@ def test_a_batch_has_exactly_its_points_and_they_are_possible(points: int) -> No
         assert reading.t <= 1_795_000_000_000
 
 
+@pytest.mark.parametrize(("points", "interval_s"), [(60, 0.01), (60, 30.0), (1, 0.001), (1_000, 0.5)])
+def test_a_batch_is_newer_than_the_one_before(points: int, interval_s: float) -> None:
+    load = words.load_of(AIR, points, interval_s)
+    times = [
+        sorted(reading.t for reading in record.points())
+        for nth in range(2)
+        for record in parse_batch(
+            words.batch(load, OUTBOX, "a-d1", nth + 1, 1_795_000_000_000 + round(nth * interval_s * 1000))
+        )[1]
+        if not isinstance(record, BadRecord) and record.kind == "readings"
+    ]
+    assert times[0][-1] < times[1][0]
+
+
 @pytest.mark.parametrize("raw", [b"", b"{}", b"nonsense", b"[1]", b'{"outbox": "%s", "through": 7}' % OUTBOX.encode()])
 def test_what_is_no_receipt_is_passed_over(raw: bytes) -> None:
     assert words.receipt(raw, OUTBOX) is None

@@ -21,6 +21,8 @@ COMMAND: Final = "PYTHONPATH=tests .venv/bin/python -m fuzz"
 SLOW_S: Final = 0.5
 """Longer than this no single input of at most 64 KiB may take."""
 MOST_KEPT: Final = 5
+MOST_GROWN_KB: Final = 32 * 1024
+"""Memory that a target may take over the last three quarters of its inputs; the hashes of inputs are in it."""
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Found:
     """What one target did with its inputs."""
 
     name: str
+    distinct: int = 0
     taken: int = 0
     refused: int = 0
     slowest_s: float = 0.0
@@ -41,13 +44,20 @@ def feed(target: Target, inputs: int, seed: int) -> Found:
     """Give a target so many inputs. What it must not do is in `wrong`."""
     found = Found(target.name)
     mutator = Mutator(target.corpus, seed)
+    seen = set(map(hash, target.corpus))
+    known = len(seen)
     began, memory = time.monotonic(), _resident_kb()
     for number in range(inputs):
         if number == inputs // 4:
             memory = _resident_kb()  # what caches and imports take is there by now
-        _feed_one(target, mutator.draw(), found)
+        payload = mutator.draw()
+        seen.add(hash(payload))
+        _feed_one(target, payload, found)
     found.seconds = time.monotonic() - began
+    found.distinct = len(seen) - known
     found.grown_kb = _resident_kb() - memory
+    if found.grown_kb > MOST_GROWN_KB:
+        _blame(found, f"memory grew by {found.grown_kb} kB", b"")
     return found
 
 
@@ -82,12 +92,12 @@ def _resident_kb() -> int:
 
 def table(all_found: list[Found]) -> str:
     """Return a line for each target."""
-    columns = f"{'inputs':>9}{'taken':>9}{'refused':>9}{'wrong':>7}{'inputs/s':>10}{'slowest ms':>12}{'grown kB':>10}"
-    lines = [f"{'target':18}{columns}"]
+    what = f"{'target':18}{'inputs':>9}{'distinct':>10}{'taken':>9}{'refused':>9}{'wrong':>7}"
+    lines = [f"{what}{'inputs/s':>10}{'slowest ms':>12}{'grown kB':>10}"]
     for found in all_found:
         inputs = found.taken + found.refused + sum(found.wrong.values())
         lines.append(
-            f"{found.name:18}{inputs:>9}{found.taken:>9}{found.refused:>9}{sum(found.wrong.values()):>7}"
+            f"{found.name:18}{inputs:>9}{found.distinct:>10}{found.taken:>9}{found.refused:>9}{sum(found.wrong.values()):>7}"
             f"{inputs / max(found.seconds, 1e-9):>10.0f}{found.slowest_s * 1000:>12.1f}{found.grown_kb:>10}"
         )
     return "\n".join(lines)
@@ -100,7 +110,7 @@ def run(inputs: int, seed: int, names: list[str]) -> list[Found]:
         found = []
         for number, target in enumerate(chosen):
             print(f"{target.name} ...", file=sys.stderr)
-            found.append(feed(target, inputs // len(chosen), seed + number))
+            found.append(feed(target, -(-inputs // len(chosen)), seed + number))
     return found
 
 

@@ -36,13 +36,19 @@ class Mutator:
 
     def draw(self) -> bytes:
         """Return the next input, of at most 64 KiB."""
-        found = self._chance.choice(self._corpus)
-        way = self._chance.random()
-        if way < 0.5:
-            found = self._within_json(found)
-        for _ in range(self._chance.choice((0, 1, 1, 2, 8)) if way >= 0.4 else 0):
-            found = self._within_bytes(found)
-        return (zlib.compress(found, 1) if self._chance.random() < 0.05 else found)[:MOST]
+        good = self._chance.choice(self._corpus)
+        found = self._within_json(good) if self._chance.random() < 0.5 else good
+        if found == good or self._chance.random() < 0.2:
+            for _ in range(self._chance.choice((1, 1, 2, 8))):
+                found = self._within_bytes(found)
+        return self._packed(found)[:MOST]
+
+    def _packed(self, raw: bytes) -> bytes:
+        """Return it as it is, or compressed; seldom with blanks that make a small payload large."""
+        chance = self._chance.random()
+        if chance > 0.06:
+            return raw
+        return zlib.compress(raw + b" " * self._chance.choice((10**6, 10**7)) if chance < 0.003 else raw, 1)
 
     def _within_json(self, raw: bytes) -> bytes:
         try:

@@ -21,6 +21,7 @@ def test_nothing_but_documented_errors(name: str, tmp_path: Path) -> None:
     (target,) = (target for target in targets(tmp_path) if target.name == name)
     found = feed(target, INPUTS, SEED)
     assert not found.wrong, "\n".join(found.examples)
+    assert found.distinct > INPUTS * 0.7, "too many inputs are known already"
     assert found.taken, "no input was good: the corpus is not what this decoder reads"
     assert found.refused or name in {"modbus-registers", "signed-body", "tail-lines"}
 

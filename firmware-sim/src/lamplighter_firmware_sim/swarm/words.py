@@ -10,7 +10,7 @@ import base64
 import binascii
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from lamplighter_protocols import envelope
@@ -44,14 +44,20 @@ class Load:
         return -(-self.points // len(self.columns))
 
 
-def load_of(profile: Profile, points: int, wide: int = 6) -> Load:
-    """Return the load of so many points a batch, in up to `wide` of the profile's numeric metrics with a range."""
+def load_of(profile: Profile, points: int, interval_s: float = 0.0, wide: int = 6) -> Load:
+    """Return the load of so many points a batch, in up to `wide` of the profile's numeric metrics with a range.
+
+    A batch each `interval_s` holds samples of that time, at most a second apart: none is older than the batch before.
+    """
     columns = [
         Column(name, metric.range[0], metric.range[1] - metric.range[0], metric.decimals)
         for name, metric in profile.metrics.items()
         if metric.type == "number" and metric.range
     ]
-    return Load(points, columns[: min(points, wide)])
+    load = Load(points, columns[: min(points, wide)])
+    if not interval_s:
+        return load
+    return replace(load, row_ms=max(1, min(load.row_ms, int(interval_s * 1000 / load.rows))))
 
 
 def batch(load: Load, outbox: str, device: str, sequence: int, t: int) -> bytes:

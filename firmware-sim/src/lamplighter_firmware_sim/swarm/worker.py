@@ -111,7 +111,7 @@ class _Worker:
         random = dice(share.seed)
         boot = new_ulid(_wall_ms(), os.urandom(10))
         shared = Shared(
-            load=load_of(profile, share.points),
+            load=load_of(profile, share.points, share.interval_s),
             profile=profile.id,
             version=version("lamplighter-firmware-sim"),
             heard_within_s=share.heard_within_s,
