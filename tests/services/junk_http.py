@@ -30,6 +30,18 @@ _BROKEN: Final[Sequence[bytes]] = (
     b"NaN",
     b"\x78\x9cjunk",
 )
+_HEADER: Final = b"device,metric,time,t,value,quality,type\n"
+_BROKEN_CSV: Final[Sequence[bytes]] = (
+    b"",
+    b"\xff\xfe",
+    b"device,metric\n",
+    b'device,metric,t,value\n"a',
+    _HEADER + b"nowhere,power,,1,1,good,number\n",
+    _HEADER + b"\x00\n",
+    _HEADER + b"nowhere,power,,NaN,1,good,number\n",
+    _HEADER + b"x" * 200_000,
+    b"," * 100_000,
+)
 _NO_OBJECT: Final[Sequence[Any]] = ([], [1], "text", 5, True, None, [{}], 1.5)
 _NOWHERE: Final[Sequence[str]] = (
     "UPPER",
@@ -80,7 +92,10 @@ def _request(
         return Asked(verb, _nowhere(chance, path), {}, b"")
     filled = path.replace("{device}", device)
     filled = _nowhere(chance, filled)
-    schema = _resolved(document, operation["requestBody"]["content"]["application/json"]["schema"])
+    content = operation["requestBody"]["content"]
+    if "text/csv" in content:
+        return Asked(verb, filled, {"Content-Type": "text/csv"}, chance.choice(_BROKEN_CSV))
+    schema = _resolved(document, content["application/json"]["schema"])
     kind = chance.choices(("field", "broken", "no object", "large", "type", "odd"), (45, 25, 10, 2, 8, 10))[0]
     media = chance.choice(("text/plain", "application/xml", "x", "multipart/form-data")) if kind == "type" else ""
     makers: dict[str, Callable[[], bytes]] = {
