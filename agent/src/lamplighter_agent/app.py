@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from lamplighter_agent import registry
 from lamplighter_agent import settings as settings_
-from lamplighter_agent.clock import Clock
+from lamplighter_agent.clock import Clock, since_boot_ms
 from lamplighter_agent.commands import Commands, Target
 from lamplighter_agent.configuration import Configuration
 from lamplighter_agent.control import Control
@@ -72,7 +72,7 @@ class Agent:
 
     def __init__(self, chosen: Settings, clock: Clock | None = None) -> None:
         self.settings = chosen
-        self.clock = clock or Clock()
+        self.clock = clock or Clock(since_boot=since_boot_ms)
         self.state = State(chosen.data_folder)
         self.disk = Disk()
         self.outbox = Outbox(chosen.data_folder / OUTBOX, chosen.outbox.max_bytes, self.clock.own)

@@ -1,4 +1,8 @@
-"""The agent's time: its own clock, corrected by what the hub says; for commands never behind what it signed."""
+"""The agent's time: its own clock, corrected by what the hub says; for commands never behind what it signed.
+
+When somebody sets the operating system's clock, what the hub said counts from the old setting. How far it was set is
+seen beside a clock that nobody sets, so the corrected time goes on without a jump.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +21,32 @@ def system_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Clock:
-    """Milliseconds since 1970. `read` is the operating system's clock."""
+def since_boot_ms() -> int:
+    """Return the time since the machine started in ms; it goes on while the machine sleeps, and nobody sets it."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(clock) // 1_000_000
 
-    def __init__(self, read: Callable[[], int] = system_ms) -> None:
+
+class Clock:
+    """Milliseconds since 1970. `read` is the operating system's clock, `since_boot` one that is never set."""
+
+    def __init__(self, read: Callable[[], int] = system_ms, since_boot: Callable[[], int] | None = None) -> None:
         self._read = read
+        self._since_boot = since_boot
+        self._apart: int | None = None
         self._seen: deque[int] = deque(maxlen=SAMPLES)
         self._floor = 0
 
     def own(self) -> int:
         """Return the uncorrected time."""
-        return self._read()
+        now = self._read()
+        if self._since_boot is not None:
+            self._notice(now - self._since_boot())
+        return now
 
     def now(self) -> int:
         """Return the corrected time."""
-        return self._read() + self.offset_ms
+        return self.own() + self.offset_ms
 
     def safe_now(self) -> int:
         """Return the time that decides over expiry: never before a time that the hub signed.
@@ -53,7 +68,14 @@ class Clock:
 
     def hub_said(self, now_ms: int) -> None:
         """Learn from the hub's time in a receipt."""
-        self._seen.append(now_ms - self._read())
+        self._seen.append(now_ms - self.own())
+
+    def _notice(self, apart: int) -> None:
+        """Learn how far the own clock is from the one that is never set; a jump of it was a setting."""
+        step = 0 if self._apart is None else apart - self._apart
+        self._apart = apart
+        if abs(step) > IGNORED_MS:
+            self._seen = deque((seen - step for seen in self._seen), maxlen=SAMPLES)
 
     def hub_signed(self, issued_at: int) -> None:
         """Learn from a signed document: it is at least that late."""
