@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -169,9 +169,12 @@ class Link:
 
     async def answer(self, outbox: str | None, stream: Stream, ranges: Sequence[tuple[int, int]]) -> None:
         """Send these numbers again, and declare dropped which of them are not held. The hub asks again for the rest."""
-        if not self._answered.is_set():
+        if not self._answered.is_set() or self.control is None:
             return
         try:
+            asked = max((last for _, last in ranges), default=0)
+            if outbox in (None, self._outbox.id) and asked > self._outbox.last()[stream]:
+                await self._go_beyond({stream: asked}, self.control)  # an earlier life gave these numbers
             held = await self._disk.run(self._outbox.answer, outbox, stream, ranges)
         except sqlite3.Error as error:
             self._log.warning("what the hub asks for cannot be looked up now (%s)", error)
@@ -264,14 +267,17 @@ class Link:
         if receipt.session > self._session:
             self._known_session = receipt.session
             raise OutdatedSession(f"session {self._session} is over for the hub; connecting with a higher number")
-        moved = await self._disk.run(self._outbox.go_beyond, receipt.highest)
+        await self._go_beyond(receipt.highest, control)
+        self._answered.set()
+
+    async def _go_beyond(self, highest: Mapping[Stream, int], control: Control) -> None:
+        moved = await self._disk.run(self._outbox.go_beyond, highest)
         if moved:
             text = (
-                "this outbox is an older copy: what it has not sent gets new numbers, beyond those the hub knows (%s)"
+                "this outbox is an older copy: what it has not sent goes on beyond the numbers that the hub knows (%s)"
             )
             self._log.warning(text, ", ".join(f"{stream} +{by}" for stream, by in moved.items()))
             control.renumbered(moved.get(Stream.ALARM, 0))
-        self._answered.set()
 
     def _take_receipt(self, receipt: Receipt) -> None:
         now = _now()

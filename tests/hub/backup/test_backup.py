@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from lamplighter_hub.assembly import BadDataFolder, prepare
 from lamplighter_hub.backup import archive
 from lamplighter_hub.backup.archive import BadBackup
 from lamplighter_hub.backup.restore import UNFINISHED, CannotRestore, Restored, restore
-from lamplighter_hub.backup.service import MAX_KEPT, Backup, BackupService
+from lamplighter_hub.backup.service import MAX_KEPT, Backup, BackupService, size_below
 from lamplighter_hub.commands.service import Request
 from lamplighter_hub.errors import Conflict, TooMany, Unavailable
 from lamplighter_hub.registry.database import SQLITE_FILE, Database, sqlite_url
@@ -378,3 +379,24 @@ def test_the_archive_comes_through_the_api_to_whoever_asks_with_a_token_only(tmp
         kept = backed_up(made)
         answer: httpx.Response = client.get(f"/api/v1/backups/{kept.name}/archive")
         assert answer.status_code == 401
+
+
+def test_the_size_of_a_folder_that_goes_away_is_what_is_left(tmp_path: Path) -> None:
+    """A look at how far a backup is may meet the moment in which its work folder is removed or renamed."""
+    away, stop = tmp_path / "away", threading.Event()
+
+    def comes_and_goes() -> None:
+        while not stop.is_set():
+            deep = tmp_path / "work" / "a" / "b" / "c"
+            deep.mkdir(parents=True)
+            (deep / "file").write_bytes(b"12345")
+            (tmp_path / "work").rename(away)
+            shutil.rmtree(away)
+
+    thread = threading.Thread(target=comes_and_goes)
+    thread.start()
+    try:
+        assert {size_below(tmp_path) for _ in range(2_000)} <= {0, 5}
+    finally:
+        stop.set()
+        thread.join()

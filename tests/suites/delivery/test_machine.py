@@ -261,7 +261,9 @@ class DeliveryMachine(RuleBasedStateMachine):
         offline = {stream: self.given.pop((self.outbox.id, stream), {}) for stream in Stream}
         self.deliver_birth()
         (answer,) = [item for item in self.hub.down if parse(item[0]).channel is Channel.RECEIPT]
-        moved = self.outbox.go_beyond(parse_model(Receipt, answer[1]).highest)
+        receipt = parse_model(Receipt, answer[1])
+        self.outbox.release(receipt)
+        moved = self.outbox.go_beyond(receipt.highest)
         for stream_, numbers in offline.items():
             shifted = {number + moved.get(stream_, 0): n for number, n in numbers.items()}
             assert shifted.keys().isdisjoint(known[stream_]), "a number was given twice"
@@ -421,6 +423,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         if fetch.stream is None:
             return
         stream = Stream(fetch.stream)
+        self.go_beyond_what_is_asked(fetch, stream)
         before = self.outbox.last()[Stream.ALARM]
         held = self.outbox.answer(fetch.outbox, stream, fetch.ranges)
         # What was received is committed: only an older hub, or a new outbox, makes that something is nowhere.
@@ -431,6 +434,16 @@ class DeliveryMachine(RuleBasedStateMachine):
             assert first <= window.first <= window.last <= last, "exactly what was asked for"
             self.up.append(window.payload(self.now))
         self.note_numbers()
+
+    def go_beyond_what_is_asked(self, fetch: Fetch, stream: Stream) -> None:
+        """Numbers that were never given here are an earlier life's: what is new goes on behind them, as in the link."""
+        asked = max(last for _, last in fetch.ranges)
+        if fetch.outbox not in (None, self.outbox.id) or asked <= self.outbox.last()[stream]:
+            return
+        by = self.outbox.go_beyond({stream: asked})[stream]
+        numbers = self.given.get((self.outbox.id, stream), {})
+        fresh = {number + by: n for number, n in numbers.items() if number > asked - by}
+        self.given[self.outbox.id, stream] = {i: n for i, n in numbers.items() if i <= asked - by} | fresh
 
     def note_numbers(self) -> None:
         for stream, number in self.outbox.last().items():

@@ -202,7 +202,7 @@ class BackupService:
 
     def _measured(self, backup: Backup) -> Backup:
         work = self._folder / f".{backup.id}"
-        return replace(backup, bytes=sum(_size(path) for path in work.rglob("*")))
+        return replace(backup, bytes=size_below(work))
 
     def _expected(self) -> int:
         return self._series.counts().disk_bytes + self._registry.size()
@@ -218,6 +218,11 @@ class BackupService:
 
 def _complete(path: Path) -> bool:
     return not path.name.startswith(".") and (path / archive.MANIFEST).is_file()
+
+
+def size_below(folder: Path) -> int:
+    """Return the bytes of all files below a folder, which may be going away meanwhile."""
+    return sum(_size(Path(root, name)) for root, _, names in os.walk(folder) for name in names)
 
 
 def _size(path: Path) -> int:
