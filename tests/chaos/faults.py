@@ -16,6 +16,8 @@ from chaos.proxy import Line
 from chaos.schedule import Fault, Strike
 from chaos.stores import Stores
 from chaos.world import HUB_BACK_S, World
+from services.influx import Influxd
+from services.postgres import Postgres
 from services.process import Child
 from services.wait import eventually
 
@@ -196,15 +198,18 @@ def _ready(world: World) -> None:
     eventually(world.hub.ready, within_s=HUB_BACK_S)
 
 
-def _kill_store(world: World, _: str, __: random.Random) -> Mend:
-    influx = _stores(world).influx
-    influx.kill()
+def _killed(world: World, server: Influxd | Postgres) -> Mend:
+    server.kill()
 
     def mend() -> None:
-        influx.start()
+        server.start()
         _ready(world)
 
     return mend
+
+
+def _kill_store(world: World, _: str, __: random.Random) -> Mend:
+    return _killed(world, _stores(world).influx)
 
 
 def _freeze_store(world: World, _: str, __: random.Random) -> Mend:
@@ -234,28 +239,25 @@ def _influxd(world: World) -> Child:
 
 
 def _kill_registry(world: World, _: str, __: random.Random) -> Mend:
+    return _killed(world, _stores(world).postgres)
+
+
+def _freeze_registry(world: World, _: str, __: random.Random) -> Mend:
     server = _stores(world).postgres
-    server.kill()
+    server.signal(signal.SIGSTOP)
 
     def mend() -> None:
-        server.start()
-        _ready(world)
+        server.signal(signal.SIGCONT)
 
     return mend
 
 
-def _freeze_registry(world: World, _: str, __: random.Random) -> Mend:
-    stores = _stores(world)
-    stores.freeze_registry(signal.SIGSTOP)
-    return lambda: stores.freeze_registry(signal.SIGCONT)
-
-
 def _read_only_registry(world: World, _: str, __: random.Random) -> Mend:
     stores = _stores(world)
-    stores.write_registry(allowed=False)
+    stores.postgres.write(stores.database, allowed=False)
 
     def mend() -> None:
-        stores.write_registry(allowed=True)
+        stores.postgres.write(stores.database, allowed=True)
         _ready(world)
 
     return mend

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,17 +26,6 @@ class Stores:
     database: str
     lines: dict[str, Proxy]
     options: tuple[str, ...]
-
-    def write_registry(self, *, allowed: bool) -> None:
-        """Let the registry be read-only, or writable again."""
-        self.postgres.write(self.database, allowed=allowed)
-
-    def freeze_registry(self, number: int) -> None:
-        """Send SIGSTOP or SIGCONT to all processes of the server."""
-        mine = Path(f"/proc/{self.postgres.child.pid}/task/{self.postgres.child.pid}/children").read_text().split()
-        for pid in (self.postgres.child.pid, *map(int, mine)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
 
 
 def grown(stack: contextlib.ExitStack, folder: Path, seed: int) -> Stores:

@@ -13,7 +13,7 @@ from contract.test_vectors import KEY, KID, NOW_MS, PLAIN, SIGNED, V1, raw, trus
 from lamplighter_agent.errors import AgentError
 from lamplighter_agent.settings import load
 from lamplighter_protocols import envelope, topics
-from lamplighter_protocols.errors import LamplighterError
+from lamplighter_protocols.errors import BadField, LamplighterError
 from lamplighter_protocols.field.modbus import decode
 from lamplighter_protocols.field.senml import decode_pack, to_readings
 from lamplighter_protocols.field.tail import LineCodec
@@ -124,12 +124,17 @@ def _bodies(messages: list[tuple[str, bytes]]) -> Iterator[bytes]:
 
 def _body(payload: bytes) -> None:
     """What a hub might sign whose own input was not what it should be."""
+    refused: LamplighterError | None = None
     for model in SIGNED.values():
         try:
             document = parse_model(model, payload)
-        except LamplighterError:
+        except LamplighterError as error:
+            refused = error
             continue
         open_signed(sign(document, KID, KEY.sign), trusted)
+        return
+    if refused:
+        raise refused
 
 
 def _senml(profiles: dict[str, Profile]) -> Feed:
@@ -170,8 +175,9 @@ def _tail(profiles: dict[str, Profile]) -> Feed:
         for profile in logged:
             assert profile.tail is not None
             codec = LineCodec(profile.tail, profile.metrics, header)
-            for line in rest.split("\n")[:50]:
-                codec.feed(line)
+            found = [codec.feed(line) for line in rest.split("\n")[:50]]
+            if found and isinstance(found[-1], BadField):
+                raise found[-1]
 
     return feed
 

@@ -230,3 +230,9 @@ def test_what_an_error_quotes_stays_on_its_line() -> None:
         parse_model(Receipt, json.dumps(receipt).encode())
     assert str(caught.value).isprintable()
     assert caught.value.field.startswith("through.a\\nb\\x1b31m")
+
+
+@pytest.mark.parametrize("told", [{"session": 2**53 - 1}, {"highest": {"live": 2**53 - 1}}])
+def test_a_receipt_cannot_use_up_the_numbers_of_an_agent(told: dict[str, Any]) -> None:
+    with pytest.raises(BadField, match="is above 4503599627370496"):
+        parse_model(Receipt, json.dumps({"outbox": ULID, "now": T, **told}).encode())

@@ -85,12 +85,18 @@ class Postgres:
 
     def kill(self) -> None:
         """Kill -9 the server with all its processes, which are leaders of groups of their own."""
-        mine = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split()
-        for pid in (self.child.pid, *map(int, mine)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        mine = self.signal(signal.SIGKILL)
         self.child.process.wait(10)
-        eventually(lambda: not any(_runs(int(pid)) for pid in mine))
+        eventually(lambda: not any(map(_runs, mine)))
+
+    def signal(self, number: int) -> list[int]:
+        """Send a signal to the server with all its processes; return the ids of these."""
+        mine = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split()
+        pids = [self.child.pid, *map(int, mine)]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return pids[1:]
 
     def end(self) -> None:
         """Leave nothing behind."""

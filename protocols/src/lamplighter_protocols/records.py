@@ -135,6 +135,10 @@ class _RawBatch(Header):
     records: Annotated[list[Any], Field(min_length=1, max_length=MAX_RECORDS)]
 
 
+HIGHEST_TOLD: Final = 2**52
+"""An agent counts on behind what a receipt tells it, and receipts are not signed: half of all numbers stay left."""
+
+
 class Receipt(WireModel):
     """What is committed: everything `through` a number, and ranges `also` beyond it. `now` is the hub's clock.
 
@@ -147,8 +151,8 @@ class Receipt(WireModel):
     outbox: Ulid
     through: dict[Stream, Count] = {}
     also: dict[Stream, list[tuple[Sequence, Sequence]]] = {}
-    session: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
-    highest: Counted = {}
+    session: Annotated[int, Field(ge=0, le=HIGHEST_TOLD)] = 0
+    highest: Annotated[dict[Stream, Annotated[int, Field(ge=0, le=HIGHEST_TOLD)]], Field(max_length=3)] = {}
     now: Millis
     retry_after_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
     reason: Reason = ""

@@ -40,8 +40,6 @@ class Group:
     said: list[tuple[str, Birth | Presence, int]] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
     receipts: set[tuple[str, str]] = field(default_factory=set)
-    births: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Which agents wait for the answer to a birth: the session, by agent and outbox."""
     foreign: dict[str, set[tuple[str, int, Value | None]]] = field(default_factory=dict)
     """What foreign devices said in this group that might come again: metric, time and value, by device."""
     judgement: Judgement = field(default_factory=lambda: Judge().begin())
@@ -66,6 +64,11 @@ class Group:
             else:
                 turns[number].presences.append((agent, said, at))
         return turns
+
+    def births(self) -> dict[tuple[str, str], int]:
+        """Return which agents wait for the answer to a birth: the session, by agent and outbox."""
+        said = [(agent, birth) for agent, birth, _ in self.said if isinstance(birth, Birth)]
+        return {(agent, birth.outbox): birth.session for agent, birth in said if birth.outbox}
 
     def commit(self) -> Commit:
         """Return what the series store shall write, all or nothing."""

@@ -159,8 +159,6 @@ class Pipeline:
         said: Birth | Presence
         if address.channel is Channel.BIRTH:
             said = parse_model(Birth, message.payload)
-            if said.outbox:
-                group.births[address.agent, said.outbox] = said.session
         else:
             said = parse_model(Presence, message.payload)
         if said.outbox:
@@ -197,10 +195,11 @@ class Pipeline:
         self._judge.keep(group.judgement)
 
     def _send_receipts(self, group: Group) -> None:
-        for (agent, outbox), session in group.births.items():
+        births = group.births()
+        for (agent, outbox), session in births.items():
             known = max(session, self._directory.session(agent))
             self._send_receipt(agent, self._ledger.answer(agent, outbox, known, self._clock()))
-        for agent, outbox in group.receipts - group.births.keys():
+        for agent, outbox in group.receipts - births.keys():
             self._send_receipt(agent, self._ledger.receipt(agent, outbox, self._clock()))
 
     def _send_receipt(self, agent: str, receipt: Receipt) -> None:

@@ -155,17 +155,14 @@ class Ledger:
 
     def receipt(self, agent: str, outbox: str, now_ms: int) -> Receipt:
         """Word what is committed of an outbox. Cumulative, so that any receipt may be lost."""
-        with self._lock:
-            accounts = {s: self._accounts[k] for s in Stream if (k := Key(agent, outbox, s)) in self._accounts}
-            through = {stream: account.seen.through for stream, account in accounts.items()}
-            also = {stream: account.seen.beyond() for stream, account in accounts.items() if account.seen.beyond()}
+        accounts = self._of_outbox(agent, outbox)
+        through = {stream: account.seen.through for stream, account in accounts.items()}
+        also = {stream: account.seen.beyond() for stream, account in accounts.items() if account.seen.beyond()}
         return Receipt(outbox=outbox, through=through, also=also, now=now_ms)
 
     def answer(self, agent: str, outbox: str, session: int, now_ms: int) -> Receipt:
-        """Answer a birth: beside what is committed, the highest numbers that were ever heard of."""
-        with self._lock:
-            accounts = {s: self._accounts[k] for s in Stream if (k := Key(agent, outbox, s)) in self._accounts}
-            highest = {stream: account.seen.highest for stream, account in accounts.items()}
+        """Answer a birth: beside what is committed, the highest number that is accounted for in each stream."""
+        highest = {stream: account.seen.highest for stream, account in self._of_outbox(agent, outbox).items()}
         return self.receipt(agent, outbox, now_ms).model_copy(update={"session": session, "highest": highest})
 
     def outboxes(self, agent: str) -> list[str]:
@@ -199,6 +196,11 @@ class Ledger:
             sums["missing"] += sum(hole.size for hole in account.holes)
         lost = lost_per_million(sums["stored"], sums["dropped"] + sums["missing"])
         return sums | {"violations": self.violations, "samples_lost_per_million": lost}
+
+    def _of_outbox(self, agent: str, outbox: str) -> dict[Stream, Account]:
+        """Return the present accounts of an outbox; they can be read without the lock, as those of `_now`."""
+        with self._lock:
+            return {s: self._accounts[k] for s in Stream if (k := Key(agent, outbox, s)) in self._accounts}
 
     def _now(self) -> list[tuple[Key, Account]]:
         """Return the present accounts. They are replaced and never changed, so they can be read without the lock."""

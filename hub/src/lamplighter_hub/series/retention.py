@@ -63,9 +63,10 @@ class Gone:
         """Note what the disk guard took."""
         self.for_room += len(files)
         self.for_room_bytes += sum(item.size for item in files)
-        spans = [(item.first, item.last + 1) for item in files]
-        self.for_room_from = min(first for first, _ in [*spans, (self.for_room_from or spans[0][0], 0)])
-        self.for_room_to = max(last for _, last in [*spans, (0, self.for_room_to or spans[0][1])])
+        begins = [item.first for item in files]
+        ends = [item.last + 1 for item in files]
+        self.for_room_from = min(begins if self.for_room_from is None else [*begins, self.for_room_from])
+        self.for_room_to = max(ends if self.for_room_to is None else [*ends, self.for_room_to])
         self.for_room_at = now_ms
 
 

@@ -75,9 +75,12 @@ class ControlCollector(Collector):
         damaged = GaugeMetricFamily("lamplighter_store_damaged_files", "Sealed files that are left out of answers.")
         damaged.add_metric([], len(told["damaged"] or ()))
         yield damaged
-        for name, text in (("files", "Raw files let go for want of room."), ("bytes", "Their size.")):
-            key = "for_room" if name == "files" else "for_room_bytes"
-            yield CounterMetricFamily(f"lamplighter_store_released_{name}", text, told["gone"][key])
+        gone = told["gone"]
+        for name, text, value in (
+            ("files", "Raw files let go for want of room.", gone["for_room"]),
+            ("bytes", "Their size.", gone["for_room_bytes"]),
+        ):
+            yield CounterMetricFamily(f"lamplighter_store_released_{name}", text, value)
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:
