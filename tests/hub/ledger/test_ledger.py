@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamplighter_hub.ledger.account import Key
-from lamplighter_hub.ledger.ledger import MAX_RANGES, Ledger
+from lamplighter_hub.ledger.ledger import MAX_RANGES, MOST_ACCUSED, Ledger
 from lamplighter_hub.series.store import Mark
 from lamplighter_protocols.records import DroppedRecord, Header, Stream
 
@@ -201,18 +201,38 @@ def test_holes_are_what_is_missing_and_never_grow_younger(steps: list[tuple[int,
         since = ages
 
 
-def test_books_that_do_not_add_up_are_said_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+def unbalanced(ledger: Ledger, agent: str, stream: Stream, number: int = 1) -> None:
+    """Commit two records of which only one is booked."""
+    draft = ledger.draft(NOW)
+    draft.receive(agent, header(number, stream), 2)
+    draft.book(Mark(agent, OUTBOX, stream, number, number, 1, 0, 0, 0))
+    ledger.take(draft)
+
+
+def test_books_that_do_not_add_up_are_said_once_a_stream_and_counted_always(caplog: pytest.LogCaptureFixture) -> None:
     ledger = Ledger()
     for number in range(1, 4):
-        draft = ledger.draft(NOW)
-        draft.receive("air-1", header(number), 2)
-        draft.book(mark(number, number))
-        ledger.take(draft)
+        unbalanced(ledger, "air-1", Stream.LIVE, number)
+    unbalanced(ledger, "air-1", Stream.ALARM)
+    unbalanced(ledger, "air-2", Stream.LIVE)
 
-    assert ledger.violations == 3
-    assert len(caplog.records) == 1
-    assert "2 received, 1 booked" in caplog.text
-    assert ledger.totals()["violations"] == 3
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.partition(" does")[0] for line in said] == [
+        "the ledger of air-1 live",
+        "the ledger of air-1 alarm",
+        "the ledger of air-2 live",
+    ]
+    assert "2 received, 1 booked" in said[0]
+    assert ledger.violations == ledger.totals()["violations"] == 5
+
+
+def test_a_city_whose_books_do_not_add_up_floods_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    ledger = Ledger()
+    for agent in range(MOST_ACCUSED + 50):
+        unbalanced(ledger, f"air-{agent}", Stream.LIVE)
+
+    assert len(caplog.records) == MOST_ACCUSED
+    assert ledger.violations == MOST_ACCUSED + 50
 
 
 def test_totals_say_how_many_of_a_million_are_lost() -> None:

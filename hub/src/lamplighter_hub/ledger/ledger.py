@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 MAX_RANGES: Final = 512
 """Ranges kept per account; a stream torn into more pieces than this is not taken until its gaps are filled."""
+MOST_ACCUSED: Final = 100
+"""Streams of agents whose first violation is logged; those of the others are counted, like every later one."""
 
 
 class Row(NamedTuple):
@@ -112,6 +114,7 @@ class Ledger:
         self._accounts: dict[Key, Account] = {}
         self._outboxes: dict[str, dict[str, None]] = {}
         self._torn: dict[Key, None] = {}
+        self._accused: set[tuple[str, str]] = set()
         self.violations = 0
         self._load(marks, now_ms)
 
@@ -219,13 +222,15 @@ class Ledger:
             self._torn.pop(key, None)
 
     def _check(self, key: Key, account: Account) -> None:
-        """Hold what was received against what became of it. A defect of ours is said once and counted always."""
+        """Hold what was received against what became of it. A defect of ours is counted, and said once a stream."""
         if account.received == account.booked:
             return
-        if not self.violations:
+        self.violations += 1
+        accused = (key.agent, key.stream)
+        if accused not in self._accused and len(self._accused) < MOST_ACCUSED:
+            self._accused.add(accused)
             text = "the ledger of %s %s does not add up: %d received, %d booked; please report it"
             log.error(text, key.agent, key.stream, account.received, account.booked)
-        self.violations += 1
         account.received = account.booked
 
 
