@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from lamplighter_hub.series.duckdb import Limits, open_duckdb
@@ -17,6 +18,7 @@ from lamplighter_hub.series.store import (
     BEGINNING,
     END_OF_TIME,
     Commit,
+    Release,
     Samples,
     SeriesError,
     StoreUnavailable,
@@ -185,6 +187,31 @@ def test_a_commit_in_doubt_is_known_again_when_another_comes_first(tmp_path: Pat
     store.commit(doubtful)
     store.commit(doubtful._replace(marks=[mark(2, 2)]))
     assert [item.value for item in everything(store, "air-1")] == [1.0, 1.0, 2.0]
+    store.close()
+
+
+def test_quarantine_of_an_earlier_version_is_read_and_cannot_be_released(tmp_path: Path) -> None:
+    store = open_duckdb(tmp_path)
+    store.commit(Commit(quarantined=[refused(1)]))
+    store.close()
+    with duckdb.connect(str(tmp_path / "series.duckdb")) as db:
+        db.execute("ALTER TABLE quarantine DROP COLUMN held; ALTER TABLE quarantine DROP COLUMN release")
+    again = open_duckdb(tmp_path)
+    again.commit(Commit(quarantined=[refused(2)]))
+    assert again.quarantine(None, None, limit=9)[0] == [refused(2), refused(1)]
+    again.close()
+
+
+def test_what_was_released_leaves_quarantine_with_the_oldest(tmp_path: Path) -> None:
+    store = open_duckdb(tmp_path, Limits(quarantine_rows=10))
+    store.commit(Commit(quarantined=[refused(n) for n in range(10)]))
+    store.commit(Commit(releases=[Release(refused(0).id, T0, 5, "x"), Release(refused(9).id, T0, 5, "x")]))
+    store.commit(Commit(quarantined=[refused(10)]))
+    for _ in range(2):
+        counts = store.counts()
+        assert (counts.quarantined, counts.quarantine_released, counts.quarantine_evicted) == (8, 1, 2)
+        store.close()
+        store = open_duckdb(tmp_path, Limits(quarantine_rows=10))
     store.close()
 
 

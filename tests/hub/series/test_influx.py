@@ -102,7 +102,7 @@ def test_a_write_that_arrives_after_it_was_given_up_stays_void(influx_server: In
     store = opened(influx_server, bucket)
     store.commit(commit(2))
     slow._influx.write(late.blob)
-    slow._journal.finish(late.commit.marks, late.totals)
+    slow._journal.finish(late.commit.marks, (), late.totals)
 
     holds(store, 1, 2)
     store.close()

@@ -10,8 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, BadCursor, Commit, Mark, StoredEvent, TimeSeries
-from suites.series.make import T0, column, flat, mark, refused
+from lamplighter_hub.series.store import (
+    BEGINNING,
+    END_OF_TIME,
+    BadCursor,
+    Commit,
+    Held,
+    Mark,
+    Release,
+    StoredEvent,
+    TimeSeries,
+)
+from suites.series.make import T0, column, everything, flat, mark, refused
 from suites.series.stores import Open
 
 json_values = st.recursive(
@@ -125,6 +135,39 @@ def test_quarantine_shows_what_came_and_why(store: TimeSeries, open_store: Open,
     with pytest.raises(BadCursor):
         again.quarantine(None, None, limit=1, cursor="x")
     again.close()
+
+
+def test_quarantine_is_listed_from_its_oldest_end_too(store: TimeSeries) -> None:
+    entries = [refused(i)._replace(device=f"air-{i % 2}") for i in range(7)]
+    store.commit(Commit(quarantined=entries))
+    first, cursor = store.quarantine(None, None, limit=4, oldest_first=True)
+    rest, end = store.quarantine(None, None, limit=4, cursor=cursor, oldest_first=True)
+    assert first + rest == entries
+    assert end is None
+    assert store.quarantine("pole-1", None, limit=9, device="air-1")[0] == entries[5::-2]
+
+
+def test_a_release_is_part_of_its_commit(store: TimeSeries, open_store: Open, tmp_path: Path) -> None:
+    held = Held("01M80T5JNV0000000000000000", "live", 3, counted=True, earliest=5, latest=9)
+    kept, other = refused(1)._replace(held=held), refused(2)
+    store.commit(Commit(marks=[mark(1, 4, stored=3, quarantined=1)], quarantined=[kept, other]))
+    release = Release(kept.id, T0, -3_600_000, "operator Šárka")
+    commit = Commit(
+        [column("air-1", "pm25", [(T0, 2.5)])],
+        marks=[mark(3, 3, stored=1, quarantined=-1)],
+        releases=[release],
+    )
+    store.commit(commit)
+    for _ in range(2):
+        assert store.quarantined(kept.id) == kept._replace(release=release)
+        assert store.quarantine(None, None, limit=9)[0] == [other, kept._replace(release=release)]
+        assert [reading.t for reading in everything(store, "air-1")] == [T0]
+        assert list(store.marks()) == [mark(1, 4)]
+        counts = store.counts()
+        assert (counts.quarantined, counts.quarantine_released) == (1, 1)
+        store.close()
+        store = open_store(tmp_path)
+    store.close()
 
 
 def test_everything_of_a_commit_is_counted(store: TimeSeries, open_store: Open, tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
-from typing import Any, Final
+from itertools import count, groupby
+from typing import Any, Final, TypeVar
 
 from pydantic_core import to_json
 
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.ingest.newcomers import Newcomers
+from lamplighter_hub.ingest.times import Origin, hold, parted, possible
 from lamplighter_hub.series.store import Mark, Samples, StoredEvent
 from lamplighter_protocols.errors import BadField, WireError
 from lamplighter_protocols.profile import Profile
@@ -28,13 +29,10 @@ from lamplighter_protocols.records import (
 )
 from lamplighter_protocols.topics import Channel
 
+Told = TypeVar("Told", ResultRecord, ReportedRecord)
 OwnerProfile = Callable[[str, str], Profile | str]
 """(agent, device) -> the device's profile, or the reason why its data cannot be taken."""
 
-EARLIEST_MS: Final = 1_577_836_800_000
-"""2020-01-01T00:00:00Z: no device here reported before."""
-AHEAD_MS: Final = 10 * 60 * 1000
-"""How far ahead of the hub a device's clock may be."""
 _OWNED: Final = (ReadingsRecord, EventRecord)
 
 _HINTS: Final = {
@@ -58,9 +56,10 @@ def take_batch(
         return
     group.draft.receive(agent, header, len(records))
     group.judgement.filling = header.held.get(Stream.BACKLOG, 0) > 0
+    origin = Origin(agent, arrived_ms, header.outbox, header.stream)
     taken = [
-        not new or _take_record(group, agent, record, owner, arrived_ms)
-        for record, new in zip(records, fresh, strict=True)
+        not new or _take_record(group, origin, number, record, owner)
+        for number, record, new in zip(count(header.first), records, fresh, strict=False)
     ]
     for mark in _marks(agent, header, fresh, taken):
         group.draft.book(mark)
@@ -95,26 +94,44 @@ def _marks(agent: str, header: Header, fresh: list[bool], taken: list[bool]) -> 
             yield Mark(agent, header.outbox, header.stream, first, last, 0, len(stored), 0, 0)
 
 
-def _take_record(group: Group, agent: str, record: Record | BadRecord, owner: OwnerProfile, at: int) -> bool:
+def _take_record(group: Group, origin: Origin, number: int, record: Record | BadRecord, owner: OwnerProfile) -> bool:
     """Take one new record; False when it went into quarantine as a whole."""
     if isinstance(record, BadRecord):
-        refuse_part(group, agent, "bad_record", record.raw, record.error)
+        refuse_part(group, origin.agent, "bad_record", record.raw, record.error)
         return False
     if isinstance(record, ReadingsRecord):
-        return _take_readings(group, agent, record, owner)
+        return _take_readings(group, origin, number, record, owner)
     if isinstance(record, EventRecord):
-        return _take_event(group, agent, record, owner)
+        return _take_event(group, origin, number, record, owner)
     if isinstance(record, ResultRecord):
-        group.results.append((agent, record, at))
+        group.results.append((origin.agent, _timed(group, record, origin), origin.arrived_ms))
     elif isinstance(record, ReportedRecord):
-        group.reports.append((agent, record, at))
+        group.reports.append((origin.agent, _timed(group, record, origin), origin.arrived_ms))
     return True
 
 
-def _take_readings(group: Group, agent: str, record: ReadingsRecord, owner: OwnerProfile) -> bool:
-    profile = _profile(group, agent, record, owner)
+def _timed(group: Group, record: Told, origin: Origin) -> Told:
+    """Return a record with a time that can be believed: what came of a command counts more than when it said so."""
+    if possible(record.t, group.now_ms):
+        return record
+    group.counts["times_replaced"] += 1
+    return record.model_copy(update={"t": origin.arrived_ms})
+
+
+def _take_readings(group: Group, origin: Origin, number: int, record: ReadingsRecord, owner: OwnerProfile) -> bool:
+    profile = _profile(group, origin.agent, record, owner)
     if profile is None:
         return False
+    good, odd = parted(record, group.now_ms)
+    stored, refused = take_readings(group, origin.agent, good, profile) if good else (False, False)
+    kept = stored or not (refused or odd)
+    if odd:
+        hold(group, origin, number, odd, counted=not kept)
+    return kept
+
+
+def take_readings(group: Group, agent: str, record: ReadingsRecord, profile: Profile) -> tuple[bool, bool]:
+    """Take readings whose times are right; return whether any is stored, and whether any was set aside."""
     columns, refused = check_record(profile, record)
     for error in refused:
         metric = error.field.removeprefix("m.")
@@ -123,27 +140,24 @@ def _take_readings(group: Group, agent: str, record: ReadingsRecord, owner: Owne
     samples = [Samples(record.device, *column) for column in group.judgement.of(profile, record.device, columns)]
     group.samples += samples
     group.counts["points"] += sum(len(column.times) for column in samples)
-    return bool(samples) or not refused
+    return bool(samples), bool(refused)
 
 
-def _take_event(group: Group, agent: str, record: EventRecord, owner: OwnerProfile) -> bool:
-    if _profile(group, agent, record, owner) is None:
+def _take_event(group: Group, origin: Origin, number: int, record: EventRecord, owner: OwnerProfile) -> bool:
+    if _profile(group, origin.agent, record, owner) is None:
+        return False
+    if not possible(record.t, group.now_ms):
+        hold(group, origin, number, record)
         return False
     group.events.append(StoredEvent(record.device, record.t, record.name, record.data))
     return True
 
 
 def _profile(group: Group, agent: str, record: ReadingsRecord | EventRecord, owner: OwnerProfile) -> Profile | None:
-    """Return the profile of a record whose device and time can be believed; else quarantine it."""
+    """Return the profile of a record whose device can be believed; else quarantine it."""
     profile = owner(agent, record.device)
     if isinstance(profile, str):
         _refuse_record(group, agent, profile, record, not_ours(profile))
-        return None
-    times = (
-        (record.t + min(record.dt), record.t + max(record.dt)) if isinstance(record, ReadingsRecord) else (record.t,)
-    )
-    if error := impossible_time(times, group.now_ms):
-        _refuse_record(group, agent, "impossible_time", record, error)
         return None
     return profile
 
@@ -151,15 +165,6 @@ def _profile(group: Group, agent: str, record: ReadingsRecord | EventRecord, own
 def not_ours(reason: str) -> BadField:
     """Say what to do about a device whose data cannot be taken; `reason` is what OwnerProfile gave."""
     return BadField(_HINTS.get(reason, reason), "device")
-
-
-def impossible_time(times: tuple[int, ...], now_ms: int) -> BadField | None:
-    """Say what is wrong with device times: before 2020, or more than ten minutes ahead of the hub."""
-    if min(times) < EARLIEST_MS:
-        return BadField("before 2020: the device's clock is not set", "t")
-    if max(times) > now_ms + AHEAD_MS:
-        return BadField("more than ten minutes ahead of the hub's clock: set the device's clock", "t")
-    return None
 
 
 def _refuse_record(

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from lamplighter_hub.ingest.batches import OwnerProfile, impossible_time, not_ours
+from lamplighter_hub.ingest.batches import OwnerProfile, not_ours
 from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.ingest.times import Origin, hold_pack, possible
 from lamplighter_hub.series.store import Samples, TimeSeries
 from lamplighter_protocols.field.senml import to_readings
 from lamplighter_protocols.quality import check_record
@@ -26,12 +27,13 @@ PAGE: Final = 10_000
 
 
 class Foreign(NamedTuple):
-    """One SenML pack as it came. `again`: it may have come before, as everything at QoS 1 may."""
+    """One SenML pack as it came at `arrived_ms`. `again`: it may have come before, as everything at QoS 1 may."""
 
     agent: str
     device: str
     payload: bytes
     again: bool
+    arrived_ms: int
 
 
 def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -> None:
@@ -40,11 +42,12 @@ def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -
     if isinstance(profile, str):
         group.refuse(pack.agent, Channel.SENML, profile, pack.payload, not_ours(profile), pack.device)
         return
-    readings = to_readings(profile, pack.device, pack.payload, group.now_ms)
+    found = to_readings(profile, pack.device, pack.payload, pack.arrived_ms)
+    readings = [reading for reading in found if possible(reading.t, pack.arrived_ms)]
+    if len(readings) < len(found):
+        odd = [reading.t for reading in found if not possible(reading.t, pack.arrived_ms)]
+        hold_pack(group, Origin(pack.agent, pack.arrived_ms), pack.device, pack.payload, odd)
     if not readings:
-        return
-    if error := impossible_time(tuple(reading.t for reading in readings), group.now_ms):
-        group.refuse(pack.agent, Channel.SENML, "impossible_time", pack.payload, error, pack.device)
         return
     columns, refused = check_record(profile, columnar(pack.device, readings))
     for wrong in refused:

@@ -74,14 +74,18 @@ class Group:
         """Return what the series store shall write, all or nothing."""
         return Commit(self.samples, self.events, self.draft.marks, self.quarantined)
 
+    def new_id(self) -> str:
+        """Return the id of the next entry of quarantine."""
+        number = len(self.quarantined)
+        return new_ulid(self.now_ms, self.randomness[:7] + number.to_bytes(3, "big"))
+
     def refuse(
         self, agent: str, channel: str, reason: str, payload: bytes, error: WireError | None = None, device: str = ""
     ) -> None:
         """Put a payload, or the part of one, into quarantine with its reason."""
-        number = len(self.quarantined)
         self.quarantined.append(
             Quarantined(
-                id=new_ulid(self.now_ms, self.randomness[:7] + number.to_bytes(3, "big")),
+                id=self.new_id(),
                 at=self.now_ms,
                 agent=agent,
                 device=device,

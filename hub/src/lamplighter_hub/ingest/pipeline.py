@@ -182,7 +182,7 @@ class Pipeline:
             if address.channel is Channel.BATCH:
                 take_batch(group, address.agent, message.payload, self._owner, self._newcomers, message.arrived_ms)
             else:
-                pack = Foreign(address.agent, address.device, message.payload, message.qos > 0)
+                pack = Foreign(address.agent, address.device, message.payload, message.qos > 0, message.arrived_ms)
                 take_senml(group, pack, self._owner, self._known)
         except WireError as error:
             group.refuse(address.agent, address.channel, error.code, message.payload, error, address.device)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lamplighter_hub.series import manifest, queries, rollups, rows, upkeep
+from lamplighter_hub.series import aside, manifest, queries, rollups, rows, upkeep
 from lamplighter_hub.series.columns import Points, as_json, pack, relation, size_of
 from lamplighter_hub.series.copying import Copier
 from lamplighter_hub.series.damage import Damage
@@ -70,6 +70,7 @@ class _Sizes:
     quarantined_bytes: int = 0
     quarantine_n: int = 0
     evicted: int = 0
+    released: int = 0
     loose_marks: int = 0
 
     def rows(self) -> tuple[int, int, int, int]:
@@ -317,21 +318,26 @@ class DuckDbSeries:
             yield [rows.event(keys[row[0]], row[1:]) for row in chunk]
 
     def quarantine(
-        self, agent: str | None, reason: str | None, *, limit: int, cursor: str | None = None
+        self,
+        agent: str | None,
+        reason: str | None,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        device: str | None = None,
+        oldest_first: bool = False,
     ) -> tuple[list[Quarantined], str | None]:
-        """Return a page of what was set aside, newest first, and the next cursor."""
-        n = rows.read_numbers(cursor, 1)[0] if cursor else END_OF_TIME
-        asked = {"agent": agent, "reason": reason, "n": n, "limit": limit + 1}
+        """Return a page of what was set aside, and the next cursor."""
+        asked = {"agent": agent, "reason": reason, "device": device, "limit": limit + 1}
         with self._engine.read() as db:
-            found = db.execute(queries.QUARANTINE, asked).fetchall()
+            found = aside.page(db, asked, oldest_first=oldest_first, cursor=cursor)
         page = found[:limit]
-        return [Quarantined(*row[1:]) for row in page], str(page[-1][0]) if len(found) > limit else None
+        return [aside.entry(row[1:]) for row in page], str(page[-1][0]) if len(found) > limit else None
 
     def quarantined(self, entry: str) -> Quarantined | None:
         """Return one quarantined entry by its id."""
         with self._engine.read() as db:
-            row = db.execute(queries.QUARANTINED, {"id": entry}).fetchone()
-        return Quarantined(*row) if row else None
+            return aside.one(db, entry)
 
     def counts(self) -> Counts:
         """Return the store's sizes."""
@@ -342,9 +348,10 @@ class DuckDbSeries:
             events=sizes.events,
             series=len(self._names),
             marks=sizes.marks,
-            quarantined=sizes.quarantined,
+            quarantined=sizes.quarantined - sizes.released,
             quarantined_bytes=sizes.quarantined_bytes,
             quarantine_evicted=sizes.evicted,
+            quarantine_released=sizes.released,
             disk_bytes=sum(file.stat().st_size for file in files if file.exists()) + self._sealer.bytes,
         )
 
@@ -362,6 +369,7 @@ class DuckDbSeries:
         if facts.get("schema", queries.VERSION) not in {1, queries.VERSION}:
             raise StoreUnavailable(f"{self._path} was written by another version of Lamplighter; use that version")
         upkeep.upgrade(db, facts)
+        aside.widen(db)
         db.execute("COMMIT")
         self._names = Dictionary(db.execute("SELECT id, device, metric FROM series").fetchall())
         self._newest = Newest()
@@ -379,9 +387,7 @@ class DuckDbSeries:
         events = [(first + place, e.device, e.t, e.name, as_json(e.data)) for place, e in enumerate(commit.events)]
         append(db, "events", relation(events, queries.EVENT_COLUMNS))
         append(db, "marks", relation(commit.marks, queries.MARK_COLUMNS))
-        first = self._sizes.quarantine_n + 1
-        entries = [(first + place, size_of(entry), *entry) for place, entry in enumerate(commit.quarantined)]
-        append(db, "quarantine", relation(entries, queries.QUARANTINE_COLUMNS))
+        aside.write(db, self._sizes.quarantine_n + 1, commit.quarantined, commit.releases)
 
     def _settle(self, commit: Commit, points: Points) -> None:
         """Bring what is in memory up to what is durable now."""
@@ -394,6 +400,7 @@ class DuckDbSeries:
         sizes.quarantined += len(commit.quarantined)
         sizes.quarantine_n += len(commit.quarantined)
         sizes.quarantined_bytes += sum(map(size_of, commit.quarantined))
+        sizes.released += len(commit.releases)
         self._newest.take(points)
         self._newest.began(self._names.settle())
 
@@ -420,7 +427,7 @@ class DuckDbSeries:
             (before, doubtful), self._doubtful = self._doubtful, None
             # Whoever made it comes again; another one may come first.
             self._landed = doubtful if self._sizes.rows() != before else None
-        if self._landed is None or self._landed[:3] != commit[:3]:
+        if self._landed is None or not commit.again(self._landed):
             return False
         self._landed = None
         return True
@@ -445,14 +452,13 @@ class DuckDbSeries:
 
     def _evict(self) -> None:
         """Let the oldest of quarantine go, down to nine tenths of its bounds."""
-        keep = {"rows": self._limits.quarantine_rows * 9 // 10, "bytes": self._limits.quarantine_bytes * 9 // 10}
+        rows_kept, bytes_kept = self._limits.quarantine_rows * 9 // 10, self._limits.quarantine_bytes * 9 // 10
         with self._engine.transaction() as db:
-            oldest, count, size = db.execute(queries.EVICTABLE, keep).fetchall()[0]
-            db.execute("DELETE FROM quarantine WHERE n <= $n", {"n": oldest})
-            db.execute("UPDATE meta SET value = value + $n WHERE name = 'quarantine_evicted'", {"n": count})
-        self._sizes.quarantined -= count
-        self._sizes.quarantined_bytes -= int(size)
-        self._sizes.evicted += count
+            gone = aside.evict(db, rows_kept, bytes_kept)
+        self._sizes.quarantined -= gone.entries
+        self._sizes.quarantined_bytes -= gone.size
+        self._sizes.evicted += gone.entries
+        self._sizes.released -= gone.released
 
     def _look_back(self, numbers: Sequence[int]) -> None:
         """Read the newest points of series that were not asked for since the start."""

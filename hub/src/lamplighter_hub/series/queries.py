@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS marks (
 CREATE TABLE IF NOT EXISTS quarantine (
     n BIGINT NOT NULL, size BIGINT NOT NULL, id VARCHAR NOT NULL, set_aside BIGINT NOT NULL, agent VARCHAR NOT NULL,
     device VARCHAR NOT NULL, channel VARCHAR NOT NULL, reason VARCHAR NOT NULL, field VARCHAR NOT NULL,
-    detail VARCHAR NOT NULL, payload BLOB NOT NULL);
+    detail VARCHAR NOT NULL, payload BLOB NOT NULL, held VARCHAR DEFAULT '', release VARCHAR DEFAULT '');
 """
 VERSION: Final = 2
 
@@ -51,21 +51,6 @@ WHERE ($device IS NULL OR device = $device) AND ($name IS NULL OR name = $name) 
 NEWEST_EVENTS: Final = _EVENTS + "AND (t < $t OR (t = $t AND n < $n)) ORDER BY t DESC, n DESC LIMIT $limit"
 OLDEST_EVENTS: Final = _EVENTS + "AND (t > $t OR (t = $t AND n > $n)) ORDER BY t, n LIMIT $limit"
 
-QUARANTINE: Final = """
-SELECT n, id, set_aside, agent, device, channel, reason, field, detail, payload FROM quarantine
-WHERE ($agent IS NULL OR agent = $agent) AND ($reason IS NULL OR reason = $reason) AND n < $n
-ORDER BY n DESC LIMIT $limit
-"""
-QUARANTINED: Final = """
-SELECT id, set_aside, agent, device, channel, reason, field, detail, payload FROM quarantine WHERE id = $id LIMIT 1
-"""
-EVICTABLE: Final = """
-SELECT max(n), count(*), sum(size) FROM (
-    SELECT n, size, row_number() OVER newest AS place, sum(size) OVER newest AS reach FROM quarantine
-    WINDOW newest AS (ORDER BY n DESC ROWS UNBOUNDED PRECEDING))
-WHERE place > $rows OR reach > $bytes
-"""
-
 JOINED_MARKS: Final = """
 SELECT agent, outbox, stream, min(first) AS first, max(last) AS last, sum(stored)::BIGINT, sum(duplicate)::BIGINT,
        sum(quarantined)::BIGINT, sum(dropped)::BIGINT
@@ -86,7 +71,8 @@ SELECT (SELECT count(*) FROM {points}) + (SELECT coalesce(sum(rows), 0)::BIGINT 
        (SELECT count(*) FROM events), (SELECT coalesce(max(n), 0) FROM events),
        (SELECT count(*) FROM marks), (SELECT count(*) FROM quarantine), (SELECT coalesce(sum(size), 0) FROM quarantine),
        (SELECT coalesce(max(n), 0) FROM quarantine),
-       (SELECT coalesce(sum(value), 0) FROM meta WHERE name = 'quarantine_evicted')
+       (SELECT coalesce(sum(value), 0) FROM meta WHERE name = 'quarantine_evicted'),
+       (SELECT count(*) FROM quarantine WHERE release <> '')
 """
 
 _AGGREGATES: Final = {
@@ -117,9 +103,6 @@ GROUP BY bucket ORDER BY bucket
 
 EVENT_COLUMNS: Final = ("n", "device", "t", "name", "data")
 MARK_COLUMNS: Final = ("agent", "outbox", "stream", "first", "last", "stored", "duplicate", "quarantined", "dropped")
-QUARANTINE_COLUMNS: Final = (
-    *("n", "size", "id", "set_aside", "agent", "device", "channel", "reason", "field", "detail", "payload"),
-)
 
 
 class Export(NamedTuple):

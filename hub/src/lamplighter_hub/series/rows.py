@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from lamplighter_hub.series.columns import QUALITIES
-from lamplighter_hub.series.store import BadCursor, Bucket, StoredEvent
+from lamplighter_hub.series.store import BadCursor, Bucket, Held, Release, StoredEvent
 from lamplighter_protocols.readings import Reading
 
 _MOST: Final = 2**62
@@ -42,6 +42,21 @@ def event(device: str, row: Sequence[Any]) -> StoredEvent:
     """Return the event of a row: t, name, data."""
     t, name, data = row
     return StoredEvent(device, t, name, json.loads(data))
+
+
+def as_text(part: Held | Release | None) -> str:
+    """Return a part of an entry of quarantine as one text; `held` and `release` read it."""
+    return "" if part is None else json.dumps(part, separators=(",", ":"))
+
+
+def held(text: str) -> Held | None:
+    """Return what `as_text` wrote."""
+    return Held(*json.loads(text)) if text else None
+
+
+def release(text: str) -> Release | None:
+    """Return what `as_text` wrote."""
+    return Release(*json.loads(text)) if text else None
 
 
 def place_after(found: Sequence[Reading], before: Place | None) -> Place:

@@ -62,7 +62,8 @@ class StoredEvent(NamedTuple):
 class Mark(NamedTuple):
     """Sequence numbers `first..last` of an agent's stream are dealt with; the rest are numbers of records.
 
-    With `dropped` all of them are lost, and the other counts are 0.
+    With `dropped` all of them are lost, and the other counts are 0. A record that is released from quarantine is stored
+    once more and quarantined once less: -1.
     """
 
     agent: str
@@ -76,8 +77,35 @@ class Mark(NamedTuple):
     dropped: int
 
 
+class Held(NamedTuple):
+    """What a release needs to know of an entry that was set aside for its times only, and was kept whole.
+
+    `number` is the record's in its stream of an outbox, 0 when a foreign device sent it; `counted` says that the ledger
+    counts the record as quarantined, and not as stored for its other part. The times (ms) are the device's.
+    """
+
+    outbox: str
+    stream: str
+    number: int
+    counted: bool
+    earliest: int
+    latest: int
+
+
+class Release(NamedTuple):
+    """An entry of quarantine was stored at `at` (ms) after all, its times moved by `shift` ms, because `by` said so."""
+
+    entry: str
+    at: int
+    shift: int
+    by: str
+
+
 class Quarantined(NamedTuple):
-    """A message or record that was set aside at `at` (ms), and why. `id` is a ULID."""
+    """A message or record that was set aside at `at` (ms), and why. `id` is a ULID.
+
+    Only what is `held` can be released; `at` is then when it arrived. `release` says that it was.
+    """
 
     id: str
     at: int
@@ -88,6 +116,8 @@ class Quarantined(NamedTuple):
     field: str
     detail: str
     payload: bytes
+    held: Held | None = None
+    release: Release | None = None
 
 
 class Commit(NamedTuple):
@@ -97,6 +127,11 @@ class Commit(NamedTuple):
     events: Sequence[StoredEvent] = ()
     marks: Sequence[Mark] = ()
     quarantined: Sequence[Quarantined] = ()
+    releases: Sequence[Release] = ()
+
+    def again(self, other: Commit) -> bool:
+        """Whether this is `other`, come again: what is set aside gets new ids each time."""
+        return self[:3] == other[:3] and self.releases == other.releases
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +160,10 @@ class Span(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Sizes of the store since it was made; `quarantine_evicted` were set aside once and had to go."""
+    """Sizes of the store since it was made; `quarantine_evicted` were set aside once and had to go.
+
+    `quarantined` are set aside; those that were released since are still shown, and counted apart.
+    """
 
     points: int
     events: int
@@ -134,6 +172,7 @@ class Counts(NamedTuple):
     quarantined: int
     quarantined_bytes: int
     quarantine_evicted: int
+    quarantine_released: int
     disk_bytes: int
 
 
@@ -198,7 +237,14 @@ class TimeSeries(Protocol):
         """Yield chunks of events by device, time and arrival, in constant memory. Nothing named means all."""
 
     def quarantine(
-        self, agent: str | None, reason: str | None, *, limit: int, cursor: str | None = None
+        self,
+        agent: str | None,
+        reason: str | None,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        device: str | None = None,
+        oldest_first: bool = False,
     ) -> tuple[list[Quarantined], str | None]:
         """Return at most `limit` entries, newest first, with their payloads, and the next cursor."""
 

@@ -1,9 +1,9 @@
 """Which commits are valid: what makes several writes to InfluxDB one commit.
 
 A commit has a number, and every point carries it. Its record is one point of the measurement `commits`, at the number
-as time, in three steps: `start`, `end` before the first of its points is sent; `body_0` ... with its marks once all are
-durable; or `void` when it was given up. Readers leave out what is not valid. A write that is still under way when its
-commit is given up can arrive as late as it likes: it is void.
+as time, in three steps: `start`, `end` before the first of its points is sent; `body_0` ... with its marks and with
+what it releases from quarantine, once all are durable; or `void` when it was given up. Readers leave out what is not
+valid. A write that is still under way when its commit is given up can arrive as late as it likes: it is void.
 
 From time to time the sum of all records becomes a point of the measurement `checkpoints`, and the records are deleted.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +20,7 @@ from lamplighter_hub.series.influx.asking import named, select
 from lamplighter_hub.series.influx.client import Influx
 from lamplighter_hub.series.influx.islands import Islands
 from lamplighter_hub.series.influx.lines import QUALITIES, joined, pieces
-from lamplighter_hub.series.store import Commit, Mark, SeriesError, StoreUnavailable
+from lamplighter_hub.series.store import Commit, Mark, Release, SeriesError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Valid(NamedTuple):
 
 
 class Journal:
-    """The commits of one bucket. Used under the writer's lock; `valid` may be read by anyone."""
+    """The commits of one bucket. Used under the writer's lock; `valid` and `releases` may be read by anyone."""
 
     def __init__(self, influx: Influx, most_records: int) -> None:
         self._influx = influx
@@ -87,6 +87,7 @@ class Journal:
         self.number = 1
         self.totals = Totals()
         self.marks = Islands()
+        self.releases: dict[str, Release] = {}
 
     def load(self) -> None:
         """Read what is valid. A commit that was under way when the hub ended is void from now on."""
@@ -102,11 +103,12 @@ class Journal:
         """Announce the commit in hand."""
         self._write(f"start={reach.start}i,end={reach.end}i,places={reach.places}i")
 
-    def finish(self, marks: Sequence[Mark], totals: Totals) -> None:
-        """Make the commit in hand valid: its points are durable, and its marks become so."""
-        body = json.dumps({"marks": marks, "totals": asdict(totals)}, separators=(",", ":"))
-        self._write(pieces("body", body))
+    def finish(self, marks: Sequence[Mark], releases: Sequence[Release], totals: Totals) -> None:
+        """Make the commit in hand valid: its points are durable, its marks and releases become so."""
+        body = {"marks": marks, "totals": asdict(totals)} | ({"releases": releases} if releases else {})
+        self._write(pieces("body", json.dumps(body, separators=(",", ":"))))
         self._take(self.number, marks, totals)
+        self._release(releases)
         self.number += 1
 
     def give_up(self, reach: Reach) -> None:
@@ -114,6 +116,10 @@ class Journal:
         self._write(f"void=true,start={reach.start}i,end={reach.end}i,places={reach.places}i")
         self._forget(self.number, reach)
         self.number += 1
+
+    def keep_releases(self, entries: Container[str]) -> None:
+        """Forget what was released of entries that are not there any more; the next checkpoint makes it durable."""
+        self.releases = {entry: release for entry, release in self.releases.items() if entry in entries}
 
     def tidy(self) -> None:
         """Sum the records up when there are many. What fails here is tried again after a later commit."""
@@ -129,6 +135,7 @@ class Journal:
         totals = totals or self.totals
         last = self.number - 1
         body = {"schema": SCHEMA, "marks": list(self.marks), "totals": asdict(totals), "voids": self.valid.voids}
+        body["releases"] = list(self.releases.values())
         self._influx.write(f"checkpoints {pieces('body', json.dumps(body, separators=(',', ':')))} {last}\n".encode())
         self.totals = totals
         self._records = 0
@@ -150,6 +157,7 @@ class Journal:
         self.totals = Totals(**found["totals"])
         for mark in found["marks"]:
             self.marks.add(Mark(*mark))
+        self._release(Release(*release) for release in found.get("releases", ()))
         last: int = row["time"]
         self.valid = Valid(last, tuple(Void(*void) for void in found["voids"]))
         self.number = last + 1
@@ -161,6 +169,7 @@ class Journal:
         if body:
             found = json.loads(body)
             self._take(self.number, [Mark(*mark) for mark in found["marks"]], Totals(**found["totals"]))
+            self._release(Release(*release) for release in found.get("releases", ()))
         else:
             reach = Reach(row["start"], row["end"], row["places"])
             if not row.get("void"):
@@ -174,6 +183,11 @@ class Journal:
         self.totals = totals
         self._records += 1 + len(marks)
         self.valid = Valid(number, self.valid.voids)
+
+    def _release(self, releases: Iterable[Release]) -> None:
+        # A new dict, so that a reader in another thread never sees one that changes size.
+        if added := {release.entry: release for release in releases}:
+            self.releases = self.releases | added
 
     def _forget(self, number: int, reach: Reach) -> None:
         """Note a void commit; in a row they are one, so that a condition does not grow with every attempt."""

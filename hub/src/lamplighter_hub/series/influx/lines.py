@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamplighter_hub.series.columns import Points, as_json, size_of, storable
+from lamplighter_hub.series.rows import as_text
 from lamplighter_hub.series.store import Quarantined, StoredEvent, Unstorable
 
 NS: Final = 1_000_000
@@ -76,6 +77,7 @@ def quarantine(entries: Sequence[Quarantined], first: int, commit: int) -> str:
 
 def _set_aside(entry: Quarantined, commit: int, number: int) -> str:
     texts = ",".join(f"{name}={quoted(getattr(entry, name))}" for name in TEXTS)
+    texts += f",held={quoted(as_text(entry.held))}"
     payload = pieces("payload", base64.b85encode(entry.payload).decode())
     return f"quarantine at={entry.at}i,size={size_of(entry)}i,{texts},{payload},stamp={commit * QUALITIES}i {number}\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from lamplighter_hub.series.influx import asking
@@ -15,7 +15,7 @@ from lamplighter_hub.series.influx.journal import Valid
 from lamplighter_hub.series.influx.lines import NS, TEXTS, joined
 from lamplighter_hub.series.influx.places import Answer, Question
 from lamplighter_hub.series.influx.reduce import Reducer
-from lamplighter_hub.series.rows import Place, place_after, write_cursor
+from lamplighter_hub.series.rows import Place, held, place_after, write_cursor
 from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Bucket, Quarantined, Span, StoredEvent
 from lamplighter_protocols.profile import Aggregation
 from lamplighter_protocols.readings import Reading
@@ -273,13 +273,16 @@ class Reader:
     # quarantine
 
     def quarantine(
-        self, agent: str | None, reason: str | None, limit: int, before: int
+        self, wanted: Mapping[str, str | None], limit: int, beyond: int | None, *, oldest_first: bool
     ) -> tuple[list[Quarantined], str | None]:
-        """Return a page of what was set aside, newest first, and the next cursor."""
-        parts = [self._valid().condition(BEGINNING, END_OF_TIME), f"time < {min(before, asking.LATEST_NS)}"]
-        parts += [f"agent = {literal(agent)}"] if agent is not None else []
-        parts += [f"reason = {literal(reason)}"] if reason is not None else []
-        found = self._set_aside(" AND ".join(parts), limit + 1)
+        """Return a page of what was set aside, whose fields are as wanted, behind a place; and the next cursor."""
+        parts = [self._valid().condition(BEGINNING, END_OF_TIME)]
+        parts += [f"{name} = {literal(text)}" for name, text in wanted.items() if text is not None]
+        if oldest_first:
+            parts.append(f"time > {-1 if beyond is None else beyond} AND time < {asking.LATEST_NS}")
+        else:
+            parts.append(f"time < {asking.LATEST_NS if beyond is None else min(beyond, asking.LATEST_NS)}")
+        found = self._set_aside(" AND ".join(parts), limit + 1, "ASC" if oldest_first else "DESC")
         page = found[:limit]
         return list(map(_entry, page)), str(page[-1]["time"]) if len(found) > limit else None
 
@@ -288,14 +291,14 @@ class Reader:
         found = self._set_aside(f"id = {literal(entry)} AND {self._valid().condition(BEGINNING, END_OF_TIME)}", 1)
         return _entry(found[0]) if found else None
 
-    def quarantine_sizes(self) -> list[tuple[int, int]]:
-        """Return place (ns) and size in bytes of all entries, newest first."""
+    def quarantine_sizes(self) -> list[tuple[int, int, str]]:
+        """Return place (ns), size in bytes and id of all entries, newest first."""
         condition = self._valid().condition(BEGINNING, END_OF_TIME)
-        (tables,) = self._influx.query(asking.select("size", "quarantine", condition, more="ORDER BY time DESC"))
-        return [(row[0], row[1]) for row in asking.rows(tables)]
+        (tables,) = self._influx.query(asking.select("size, id", "quarantine", condition, more="ORDER BY time DESC"))
+        return [(row[0], row[1], row[2]) for row in asking.rows(tables)]
 
-    def _set_aside(self, condition: str, limit: int) -> list[dict[str, Any]]:
-        more = f"ORDER BY time DESC {asking.limited(limit)}"
+    def _set_aside(self, condition: str, limit: int, order: str = "DESC") -> list[dict[str, Any]]:
+        more = f"ORDER BY time {order} {asking.limited(limit)}"
         (tables,) = self._influx.query(asking.select("*", "quarantine", condition, more=more))
         return asking.named(tables)
 
@@ -345,4 +348,4 @@ def _rest(rows: list[Row], place: Place) -> list[Row]:
 def _entry(row: dict[str, Any]) -> Quarantined:
     payload = base64.b85decode(joined("payload", row))
     texts = {name: row[name] for name in TEXTS}
-    return Quarantined(at=row["at"], payload=payload, **texts)
+    return Quarantined(at=row["at"], payload=payload, **texts, held=held(row.get("held") or ""))

@@ -22,7 +22,6 @@ from lamplighter_hub.series.influx.reader import Reader, Series
 from lamplighter_hub.series.newest import Newest, newest_readings
 from lamplighter_hub.series.rows import read_numbers, read_place
 from lamplighter_hub.series.store import (
-    END_OF_TIME,
     Bucket,
     Commit,
     Counts,
@@ -192,15 +191,25 @@ class InfluxSeries:
         return self._reader.export_events(known, names, start, end)
 
     def quarantine(
-        self, agent: str | None, reason: str | None, *, limit: int, cursor: str | None = None
+        self,
+        agent: str | None,
+        reason: str | None,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        device: str | None = None,
+        oldest_first: bool = False,
     ) -> tuple[list[Quarantined], str | None]:
-        """Return a page of what was set aside, newest first, and the next cursor."""
-        before = read_numbers(cursor, 1)[0] if cursor else END_OF_TIME
-        return self._reader.quarantine(agent, reason, limit, before)
+        """Return a page of what was set aside, and the next cursor."""
+        beyond = read_numbers(cursor, 1)[0] if cursor else None
+        wanted = {"agent": agent, "reason": reason, "device": device}
+        found, following = self._reader.quarantine(wanted, limit, beyond, oldest_first=oldest_first)
+        return list(map(self._with_release, found)), following
 
     def quarantined(self, entry: str) -> Quarantined | None:
         """Return one quarantined entry by its id."""
-        return self._reader.quarantined(entry)
+        found = self._reader.quarantined(entry)
+        return self._with_release(found) if found else None
 
     def counts(self) -> Counts:
         """Return the store's sizes."""
@@ -210,9 +219,10 @@ class InfluxSeries:
             events=totals.events,
             series=len(self._names),
             marks=len(self._journal.marks),
-            quarantined=totals.quarantined,
+            quarantined=totals.quarantined - len(self._journal.releases),
             quarantined_bytes=totals.quarantined_bytes,
             quarantine_evicted=totals.evicted,
+            quarantine_released=len(self._journal.releases),
             disk_bytes=self._influx.disk_bytes(),
         )
 
@@ -231,7 +241,7 @@ class InfluxSeries:
     def _draft(self, commit: Commit) -> _Draft:
         """Return what is to be sent. A commit that comes again after a failure is sent again as it was."""
         if self._doubtful is not None:
-            if commit[:3] == self._doubtful.commit[:3]:
+            if commit.again(self._doubtful.commit):
                 return self._doubtful
             self._journal.give_up(self._doubtful.reach)
             # Some of it may be there, so its series are.
@@ -273,7 +283,10 @@ class InfluxSeries:
         if draft.blob:
             self._journal.begin(draft.reach)
             self._influx.write(draft.blob)
-        self._journal.finish(draft.commit.marks, draft.totals)
+        self._journal.finish(draft.commit.marks, draft.commit.releases, draft.totals)
+
+    def _with_release(self, entry: Quarantined) -> Quarantined:
+        return entry._replace(release=self._journal.releases.get(entry.id))
 
     def _settle_names(self) -> None:
         for number, device, metric in self._names.staged:
@@ -303,6 +316,7 @@ class InfluxSeries:
                 self._influx.delete("quarantine", 0, found[kept][0])
             left = int(reach[kept - 1]) if kept else 0
             totals = self._journal.totals
+            self._journal.keep_releases({entry[2] for entry in found[:kept]})
             self._journal.checkpoint(
                 Totals(totals.points, totals.events, kept, left, totals.evicted + totals.quarantined - kept)
             )

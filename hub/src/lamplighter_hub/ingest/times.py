@@ -1,0 +1,106 @@
+"""The times that devices give: which can be believed, and what is set aside until somebody knows the right ones."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from lamplighter_hub.ingest.group import MAX_KEPT_PAYLOAD, Group
+from lamplighter_hub.series.store import Held, Quarantined
+from lamplighter_protocols.envelope import MAX_JSON, MAX_WIRE, wrap
+from lamplighter_protocols.errors import BadField
+from lamplighter_protocols.readings import ReadingsRecord
+from lamplighter_protocols.records import EventRecord
+from lamplighter_protocols.topics import Channel
+
+REASON: Final = "impossible_time"
+EARLIEST_MS: Final = 1_577_836_800_000
+"""2020-01-01T00:00:00Z: no device here reported before."""
+AHEAD_MS: Final = 10 * 60 * 1000
+"""How far ahead of the hub a device's clock may be."""
+
+
+class Origin(NamedTuple):
+    """Where records came from, and when (ms). A foreign device has no outbox and no stream."""
+
+    agent: str
+    arrived_ms: int
+    outbox: str = ""
+    stream: str = ""
+
+
+def possible(t: int, now_ms: int) -> bool:
+    """Whether a device's time can be believed at `now_ms`."""
+    return EARLIEST_MS <= t <= now_ms + AHEAD_MS
+
+
+def impossible_time(earliest: int, latest: int, now_ms: int) -> BadField | None:
+    """Say what is wrong with device times: before 2020, or more than ten minutes ahead of the hub."""
+    if earliest < EARLIEST_MS:
+        return BadField("before 2020: the device's clock is not set", "t")
+    if latest > now_ms + AHEAD_MS:
+        return BadField("more than ten minutes ahead of the hub's clock: set the device's clock", "t")
+    return None
+
+
+def span(record: ReadingsRecord | EventRecord) -> tuple[int, int]:
+    """Return the earliest and the latest time (ms) of a record."""
+    if isinstance(record, EventRecord):
+        return record.t, record.t
+    return record.t + min(record.dt), record.t + max(record.dt)
+
+
+def parted(record: ReadingsRecord, now_ms: int) -> tuple[ReadingsRecord | None, ReadingsRecord | None]:
+    """Return a record as its rows whose time can be believed, and those whose time cannot."""
+    earliest, latest = span(record)
+    if possible(earliest, now_ms) and possible(latest, now_ms):
+        return record, None
+    good = [possible(record.t + offset, now_ms) for offset in record.dt]
+    return _rows(record, good), _rows(record, [not one for one in good])
+
+
+def _rows(record: ReadingsRecord, wanted: list[bool]) -> ReadingsRecord | None:
+    if not any(wanted):
+        return None
+    rows = [row for row, one in enumerate(wanted) if one]
+    return record.model_copy(
+        update={
+            "dt": [record.dt[row] for row in rows],
+            "m": {name: [column[row] for row in rows] for name, column in record.m.items()},
+            "q": {name: [column[row] for row in rows] for name, column in record.q.items()},
+        }
+    )
+
+
+def hold(
+    group: Group, origin: Origin, number: int, record: ReadingsRecord | EventRecord, *, counted: bool = True
+) -> None:
+    """Set a record aside for its times, whole; `counted` as the ledger does, unless another part of it is stored."""
+    held = Held(origin.outbox, origin.stream, number, counted, *span(record))
+    _hold(group, origin, Channel.BATCH, record.device, record.model_dump_json().encode(), held)
+
+
+def hold_pack(group: Group, origin: Origin, device: str, payload: bytes, times: list[int]) -> None:
+    """Set the SenML pack of a foreign device aside, as it came, for those of its times that cannot be believed."""
+    _hold(group, origin, Channel.SENML, device, payload, Held("", "", 0, False, min(times), max(times)))
+
+
+def _hold(group: Group, origin: Origin, channel: Channel, device: str, content: bytes, held: Held) -> None:
+    error = impossible_time(held.earliest, held.latest, origin.arrived_ms)
+    kept = content if channel is Channel.SENML else wrap(content)
+    whole = len(kept) <= MAX_WIRE and len(content) <= MAX_JSON
+    group.counts["not_releasable"] += not whole
+    detail = error.detail if error else ""
+    group.quarantined.append(
+        Quarantined(
+            id=group.new_id(),
+            at=origin.arrived_ms,
+            agent=origin.agent,
+            device=device,
+            channel=channel,
+            reason=REASON,
+            field="t",
+            detail=detail if whole else f"{detail}; too large to be kept whole, so it cannot be released",
+            payload=kept if whole else content[:MAX_KEPT_PAYLOAD],
+            held=held if whole else None,
+        )
+    )
