@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chaos.machine import WrongClock
 from lamplighter_protocols.topics import Channel
 from services.modbus import ModbusDevice, modbus_tcp
 from services.mosquitto import Mosquitto, mosquitto
@@ -97,9 +100,9 @@ class Bench:
         self.text += f'[[devices]]\nid = "{name}"\nprofile = "{profile}"\ndriver = "{driver}"\n[devices.settings]\n'
         self.text += "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
 
-    def start(self) -> Child:
+    def start(self, env: dict[str, str] | None = None) -> Child:
         (self.folder / "agent.toml").write_text(self.text)
-        return self.children.start([PROGRAM, "run", "--config", self.folder / "agent.toml"])
+        return self.children.start([PROGRAM, "run", "--config", self.folder / "agent.toml"], env=env)
 
     def started(self) -> Child:
         births = len(self.peer.births)
@@ -261,6 +264,40 @@ def test_an_agent_out_of_an_older_image_of_its_disk_loses_nothing_new(
 
 def more_than(found: list[Any], count: int, within_s: float = 10) -> None:
     eventually(lambda: len(found) > count, within_s)
+
+
+def test_readings_of_a_machine_that_began_in_1970_arrive_with_their_true_times(
+    bench: Bench, peer: Peer, broker: Mosquitto
+) -> None:
+    """While the hub is away the agent is killed and started, and somebody sets the clock, not quite right."""
+    clock = WrongClock(bench.folder / "clock")
+    clock.jump(-1_790_000_000)
+
+    def holds(more: int) -> None:
+        least = (bench.status()["outbox"] or {"bytes": 0})["bytes"] + more
+        eventually(lambda: (bench.status()["outbox"] or {"bytes": 0})["bytes"] >= least)
+
+    with meter(bench):
+        broker.kill()
+        begun = now_ms()
+        first = bench.start(clock.environment)
+        holds(400)
+        first.kill()
+        child = bench.start(clock.environment)
+        holds(200)
+        clock.jump(-3_600)
+        holds(200)
+        broker.start()
+        eventually(lambda: peer.points() and peer.points()[-1][2] > now_ms() - 2_000, 30)
+        child.signal(signal.SIGTERM)
+        assert child.process.wait(10) == 0
+    times = sorted({t for _, metric, t, _ in peer.points() if metric == "a"})
+    assert begun - 1_500 <= times[0]
+    assert times[-1] <= now_ms() + 1_500
+    assert max(b - a for a, b in pairwise(times)) < 10_000, "in one row, without a jump"
+    said = sorted(float(found.replace(",", "")) for found in re.findall(r"corrected by \+([\d,.]+) s", child.said()))
+    assert said == [pytest.approx(3_600, abs=5), pytest.approx(1_790_000_000, abs=5)]
+    assert peer.changed == []
 
 
 def test_a_fetch_brings_exactly_what_is_held_and_says_what_is_not(bench: Bench, peer: Peer) -> None:

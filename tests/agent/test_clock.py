@@ -49,6 +49,39 @@ def test_a_clock_that_is_slewed_is_not_a_clock_that_is_set() -> None:
     assert abs(machine.clock.now() - machine.true) <= 500
 
 
+def test_a_late_first_answer_does_not_make_a_right_clock_wrong() -> None:
+    machine = Machine(0)
+    machine.clock.hub_said(machine.true - 9_000, late_ms=9_500)
+    assert machine.clock.synced
+    for _ in range(10):
+        machine.clock.hub_said(machine.true - 20)
+    assert machine.clock.synced
+
+
+@pytest.mark.parametrize("wrong", [-NOW, -60_000, 60_000])
+def test_a_prompt_first_answer_shows_a_wrong_clock(wrong: int) -> None:
+    machine = Machine(wrong)
+    machine.clock.hub_said(machine.true - 40, late_ms=50)
+    assert abs(machine.clock.now() - machine.true) <= 1_000
+    assert not machine.clock.synced
+
+
+def test_a_time_from_before_the_first_answer_can_be_corrected_after_it() -> None:
+    machine = Machine(-NOW + 5_000)
+    machine.passes(1_000)
+    early, then = machine.clock.moment(), machine.true
+    assert early.t == 6_000
+    assert early.apart is not None
+    assert machine.clock.true_apart is None
+    machine.passes(3_000)
+    machine.wrong = 7_000  # somebody sets it, not quite right
+    machine.passes(3_000)
+    machine.clock.hub_said(machine.true)
+    assert machine.clock.moment().apart is None
+    assert machine.clock.true_apart is not None
+    assert early.t + machine.clock.true_apart - early.apart == then
+
+
 def test_the_clock_that_is_never_set_goes_on() -> None:
     before = since_boot_ms()
     assert before > 0

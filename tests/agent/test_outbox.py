@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from lamplighter_agent.entries import Samples, Single, single
 from lamplighter_agent.errors import StateUnreadable
-from lamplighter_agent.outbox import Outbox, read_only
+from lamplighter_agent.outbox import Outbox
 from lamplighter_agent.packing import Sample
+from lamplighter_agent.tables import read_only
 from lamplighter_protocols.readings import Quality, ReadingsRecord
 from lamplighter_protocols.records import EventRecord, Header, Receipt, Stream, parse_batch
 

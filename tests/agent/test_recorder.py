@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from lamplighter_agent.clock import Clock
+from lamplighter_agent.clock import Clock, Moment
 from lamplighter_agent.disk import Disk
 from lamplighter_agent.driver import Output, Row
 from lamplighter_agent.outbox import Outbox
@@ -30,7 +30,7 @@ def test_the_link_is_told_at_once_when_records_had_to_be_given_up(tmp_path: Path
         await disk.run(outbox.open)
         recorder = Recorder(outbox, disk, Clock(lambda: T0), lambda: 0.0, told.append)
         for nth in range(10):
-            await recorder.put("d", PROFILE, rows(nth), T0)
+            await recorder.put("d", PROFILE, rows(nth), Moment(T0))
             assert await recorder.flush()
         held = outbox.held()
         await disk.run(outbox.close)

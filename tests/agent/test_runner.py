@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lamplighter_agent.clock import Clock
+from lamplighter_agent.clock import Clock, Moment
 from lamplighter_agent.driver import Driver, Event, Fatal, Output, Partial, Position, Retriable, Row
 from lamplighter_agent.runner import Plan, Runner
 from lamplighter_agent.testing import Bench
@@ -64,9 +64,9 @@ class Sink:
         self.outputs: list[tuple[Output, int]] = []
         self.position: Position | None = None
 
-    async def put(self, device: str, profile: Profile, output: Output, t: int) -> asyncio.Future[list[int]]:
+    async def put(self, device: str, profile: Profile, output: Output, at: Moment) -> asyncio.Future[list[int]]:
         assert (device, profile) == ("d", PROFILE)
-        self.outputs.append((output, t))
+        self.outputs.append((output, at.t))
         self.position = output.position or self.position
         done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
         done.set_result([])

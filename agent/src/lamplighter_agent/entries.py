@@ -15,24 +15,28 @@ from lamplighter_protocols.records import Stream
 
 
 class Samples(NamedTuple):
-    """Rows of one device for one stream."""
+    """Rows of one device for one stream. `apart` is that of the `Moment` that their times are of (clock.py)."""
 
     stream: Stream
     device: str
     rows: Sequence[Sample]
+    apart: int | None = None
 
 
 class Single(NamedTuple):
-    """One record that stands for itself: an event, a result, a report. `t` is its time in ms."""
+    """One record that stands for itself: an event, a result, a report. `t` is its time in ms, `apart` its Moment's."""
 
     stream: Stream
     t: int
     body: bytes
+    apart: int | None = None
 
 
-def single(stream: Stream, record: BaseModel, t: int) -> Single:
+def single(stream: Stream, record: BaseModel, t: int, apart: int | None = None) -> Single:
     """Return a record ready to be appended."""
-    return Single(stream, t, record.model_dump_json(exclude_defaults=True).replace("{", _kind_of(record), 1).encode())
+    return Single(
+        stream, t, record.model_dump_json(exclude_defaults=True).replace("{", _kind_of(record), 1).encode(), apart
+    )
 
 
 def _kind_of(record: BaseModel) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -108,6 +109,7 @@ class Link:
         self._session = 0
         self._known_session = 0
         self._answered = asyncio.Event()
+        self._born_at = 0.0
         self._sent_at = 0.0
         self._heard_at = asyncio.get_running_loop().time()
         self._said = ""
@@ -190,6 +192,7 @@ class Link:
             await client.subscribe(topics.agent_filter(self._plan.agent), qos=0)
             self._client = client
             try:
+                self._born_at = _now()
                 await self._publish(client, Channel.BIRTH, encode(self._birth(self._session)), qos=1)
                 self._connected()
                 async with asyncio.TaskGroup() as tasks:
@@ -254,9 +257,12 @@ class Link:
         receipt = parse_model(Receipt, payload)
         if receipt.outbox != self._outbox.id:
             return
-        self._clock.hub_said(receipt.now)
+        answers = receipt.session >= self._session
+        # The answer to a birth cannot be older than the birth; of another receipt nobody knows how old it is.
+        first = answers and not self._answered.is_set()
+        self._clock.hub_said(receipt.now, 1000 * (_now() - self._born_at) if first else math.inf)
         await self._disk.run(self._outbox.release, receipt)
-        if receipt.session >= self._session:
+        if answers:
             await self._take_answer(receipt, self.control)
         if self._answered.is_set():
             self._take_receipt(receipt)
@@ -268,7 +274,18 @@ class Link:
             self._known_session = receipt.session
             raise OutdatedSession(f"session {self._session} is over for the hub; connecting with a higher number")
         await self._go_beyond(receipt.highest, control)
+        await self._settle_times()
         self._answered.set()
+
+    async def _settle_times(self) -> None:
+        """Correct the times of records that were made before the hub had said what time it is."""
+        if (true_apart := self._clock.true_apart) is None:
+            return
+        try:
+            for said in await self._disk.run(self._outbox.settle_times, true_apart):
+                self._log.warning("%s", said)
+        except sqlite3.Error as error:
+            self._log.warning("corrected times cannot be written down now (%s)", error)
 
     async def _go_beyond(self, highest: Mapping[Stream, int], control: Control) -> None:
         moved = await self._disk.run(self._outbox.go_beyond, highest)

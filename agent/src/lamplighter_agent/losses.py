@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from lamplighter_agent.epochs import CERTAIN
 from lamplighter_protocols.records import DroppedRecord, Stream
 
 Ranges = list[tuple[int, int]]
 
 
 class Run(NamedTuple):
-    """Neighbouring records that are gone, and the span of their times (ms) where it is known."""
+    """Neighbouring records that are gone, and the span of their times (ms), of one epoch, where it is known."""
 
     first: int
     last: int
     from_t: int | None = None
     to_t: int | None = None
+    epoch: int = CERTAIN
 
 
 def lengthen(runs: list[Run], run: Run, apart_at: int = 0) -> None:
-    """Add a run behind the others; neighbours become one, unless the first of them ends at `apart_at`."""
-    if runs and runs[-1].last + 1 == run.first and runs[-1].last != apart_at:
+    """Add a run behind the others; neighbours of one epoch become one, unless the first ends at `apart_at`."""
+    if runs and runs[-1].last + 1 == run.first and runs[-1].last != apart_at and runs[-1].epoch == run.epoch:
         runs[-1] = joined(runs[-1], run)
     else:
         runs.append(run)
@@ -32,7 +34,7 @@ def joined(left: Run, right: Run) -> Run:
     starts = [t for t in (left.from_t, right.from_t) if t is not None]
     ends = [t for t in (left.to_t, right.to_t) if t is not None]
     first, last = min(left.first, right.first), max(left.last, right.last)
-    return Run(first, last, min(starts, default=None), max(ends, default=None))
+    return Run(first, last, min(starts, default=None), max(ends, default=None), left.epoch)
 
 
 def told(outbox: str | None, stream: Stream, run: Run, reason: str, t: int) -> bytes:

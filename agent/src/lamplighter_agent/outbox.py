@@ -27,34 +27,26 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from lamplighter_agent.entries import Samples, Single, Window
+from lamplighter_agent.epochs import CERTAIN, Epochs
 from lamplighter_agent.errors import StateUnreadable
-from lamplighter_agent.losses import Ranges, Run, joined, lengthen, told, without
+from lamplighter_agent.losses import Ranges, Run, lengthen, told, without
+from lamplighter_agent.machine import Machine, read_machine
 from lamplighter_agent.packing import Columns, Sample, sound
+from lamplighter_agent.tables import BASE, MASK, OVERHEAD, prepare
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.records import NOT_HELD, OUTBOX_FULL, Receipt, Stream
 
-OVERHEAD: Final = 48
-"""Bytes that a record needs beside its text."""
 TARGET: Final = 0.95
 """Room is made in one go down to this part of the budget, so that one `dropped` record tells of many."""
 BATCH_BYTES: Final = 64 * 1024
 BATCH_RECORDS: Final = 1_000
 _ORDER: Final = (Stream.BACKLOG, Stream.LIVE, Stream.ALARM)
-_BASE: Final = {stream: place << 56 for place, stream in enumerate((Stream.ALARM, Stream.LIVE, Stream.BACKLOG))}
-_MASK: Final = (1 << 56) - 1
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS streams (name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS records (
-    id INTEGER PRIMARY KEY, from_t INTEGER, to_t INTEGER, dropped INTEGER NOT NULL DEFAULT 0, body BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS positions (device TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
 
 
 @dataclass(slots=True)
 class _Growing:
     id: int
+    epoch: int
     columns: Columns
 
 
@@ -67,9 +59,11 @@ class _Note:
 
 
 class Outbox:
-    """One outbox database. `clock` gives ms since 1970."""
+    """One outbox database. `clock` gives ms since 1970, `machine` says what its start and its clock are worth."""
 
-    def __init__(self, path: Path, max_bytes: int, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, path: Path, max_bytes: int, clock: Callable[[], int], machine: Callable[[], Machine] = read_machine
+    ) -> None:
         self.path = path
         self.id = ""
         self.bytes = 0
@@ -84,6 +78,7 @@ class Outbox:
         self._freed: dict[Stream, int] = {}
         self._growing: dict[tuple[Stream, str], _Growing] = {}
         self._notes: dict[Stream, _Note] = {}
+        self._epochs = Epochs(machine)
 
     def open(self) -> None:
         """Open or make the database. Raises StateUnreadable."""
@@ -94,8 +89,8 @@ class Outbox:
                 self._db.execute(f"PRAGMA {pragma}")
             self.path.chmod(0o600)
             with self._transaction() as db:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
+                prepare(db)
+                self._epochs.prune(db)
                 fresh = new_ulid(self._clock(), os.urandom(10))
                 db.execute("INSERT OR IGNORE INTO about VALUES ('outbox', ?)", (fresh,))
             self._load()
@@ -138,9 +133,9 @@ class Outbox:
 
         What is returned is closed: it may be on the wire from now on.
         """
-        base, first, bodies, size = _BASE[stream], 0, list[bytes](), 0
+        base, first, bodies, size = BASE[stream], 0, list[bytes](), 0
         whole = True
-        for number, body in self._following(base, after, _MASK if upto is None else upto):
+        for number, body in self._following(base, after, MASK if upto is None else upto):
             if bodies and (number != first + len(bodies) or len(bodies) >= max_records or size + len(body) > max_bytes):
                 whole = False
                 break
@@ -201,6 +196,17 @@ class Outbox:
             self._handed |= {stream: highest[stream] for stream in moved}
         return moved
 
+    def settle_times(self, true_apart: int) -> list[str]:
+        """Learn how far true time is from the clock that is never set; say what it means for records without a time.
+
+        What was learnt holds for this process even when it cannot be written down (sqlite3.Error).
+        """
+        said = self._epochs.learn(true_apart)
+        if said:
+            with self._transaction() as db:
+                self._epochs.keep(db)
+        return said
+
     def held(self) -> dict[Stream, int]:
         """Return how many records each stream holds."""
         return dict(self._held)
@@ -245,15 +251,16 @@ class Outbox:
         self._notes.clear()
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
             return
+        self._epochs.load(db)
         row = db.execute("SELECT value FROM about WHERE key = 'outbox'").fetchone()
         self.id = row[0] if row else ""
         self._last = dict.fromkeys(Stream, 0)
         self._last |= {Stream(name): last for name, last in db.execute("SELECT name, last FROM streams")}
         self._held = {
-            stream: db.execute(
-                "SELECT count(*) FROM records WHERE id > ? AND id <= ?", (base, base | _MASK)
-            ).fetchone()[0]
-            for stream, base in _BASE.items()
+            stream: db.execute("SELECT count(*) FROM records WHERE id > ? AND id <= ?", (base, base | MASK)).fetchone()[
+                0
+            ]
+            for stream, base in BASE.items()
         }
         self._freed = self._read_freed(db)
         self.bytes = db.execute("SELECT coalesce(sum(length(body)), 0) FROM records").fetchone()[0]
@@ -264,32 +271,32 @@ class Outbox:
 
     def _read_freed(self, db: sqlite3.Connection) -> dict[Stream, int]:
         first = "SELECT min(id) FROM records WHERE id > ? AND id <= ?"
-        lowest = {stream: db.execute(first, (base, base | _MASK)).fetchone()[0] for stream, base in _BASE.items()}
-        return {stream: self._last[stream] if n is None else (n & _MASK) - 1 for stream, n in lowest.items()}
+        lowest = {stream: db.execute(first, (base, base | MASK)).fetchone()[0] for stream, base in BASE.items()}
+        return {stream: self._last[stream] if n is None else (n & MASK) - 1 for stream, n in lowest.items()}
 
     def _held_within(self, stream: Stream, ranges: Ranges) -> Ranges:
-        base = _BASE[stream]
+        base = BASE[stream]
         runs: list[Run] = []
         for first, last in sorted(ranges):
             rows = self._connection.execute(
                 "SELECT id FROM records WHERE id BETWEEN ? AND ? ORDER BY id", (base | first, base | last)
             )
             for (record,) in rows:
-                lengthen(runs, Run(record & _MASK, record & _MASK))
+                lengthen(runs, Run(record & MASK, record & MASK))
         return [(run.first, run.last) for run in runs]
 
     def _already_told(self, outbox: str | None, stream: Stream) -> Ranges:
         """Return the numbers that `dropped` records which are still held tell of."""
-        base = _BASE[Stream.ALARM]
+        base = BASE[Stream.ALARM]
         alarms = "SELECT body FROM records WHERE id > ? AND id <= ? AND dropped"
-        notes = [json.loads(body) for (body,) in self._connection.execute(alarms, (base, base | _MASK))]
+        notes = [json.loads(body) for (body,) in self._connection.execute(alarms, (base, base | MASK))]
         mine = [note for note in notes if note["stream"] == stream and note.get("outbox") == outbox]
         return [(note["first"], note["last"]) for note in mine]
 
     def _move(self, db: sqlite3.Connection, stream: Stream, by: int) -> None:
         """Give what was never handed out numbers that are higher by so much."""
-        base = _BASE[stream]
-        fresh = (by, base | self._handed[stream] + 1, base | _MASK)
+        base = BASE[stream]
+        fresh = (by, base | self._handed[stream] + 1, base | MASK)
         db.execute("UPDATE records SET id = -id - ? WHERE id BETWEEN ? AND ?", fresh)  # no two may meet on the way
         db.execute("UPDATE records SET id = -id WHERE id < 0")
         self._last[stream] += by
@@ -305,28 +312,38 @@ class Outbox:
 
     def _append(self, db: sqlite3.Connection, entry: Samples | Single) -> int:
         if isinstance(entry, Single):
-            return self._insert(db, entry.stream, entry.t, entry.t, entry.body)
+            epoch = self._epochs.number(db, entry.apart)
+            return self._insert(db, entry.stream, entry.t, entry.t, entry.body, epoch)
         touched: dict[int, _Growing] = {}
+        epoch = self._epochs.number(db, entry.apart)
         for sample in map(sound, entry.rows):
-            growing = self._row_goes_to(db, entry.stream, entry.device, sample)
+            growing = self._row_goes_to(db, entry.stream, entry.device, epoch, sample)
             growing.columns.add(sample)
             touched[growing.id] = growing
         for growing in touched.values():
             self._rewrite(db, growing.id, growing.columns.body(), growing.columns.span)
         return self._last[entry.stream]
 
-    def _row_goes_to(self, db: sqlite3.Connection, stream: Stream, device: str, sample: Sample) -> _Growing:
+    def _row_goes_to(self, db: sqlite3.Connection, stream: Stream, device: str, epoch: int, sample: Sample) -> _Growing:
         growing = self._growing.get((stream, device))
-        if growing is None or not growing.columns.takes(sample):
-            number = self._insert(db, stream, sample.t, sample.t, b"")
-            growing = _Growing(_BASE[stream] | number, Columns(device, sample.t))
+        if growing is None or growing.epoch != epoch or not growing.columns.takes(sample):
+            number = self._insert(db, stream, sample.t, sample.t, b"", epoch)
+            growing = _Growing(BASE[stream] | number, epoch, Columns(device, sample.t))
             self._growing[stream, device] = growing
         return growing
 
-    def _insert(self, db: sqlite3.Connection, stream: Stream, from_t: int | None, to_t: int | None, body: bytes) -> int:
+    def _insert(
+        self,
+        db: sqlite3.Connection,
+        stream: Stream,
+        from_t: int | None,
+        to_t: int | None,
+        body: bytes,
+        epoch: int = CERTAIN,
+    ) -> int:
         number = self._last[stream] + 1
-        row = (_BASE[stream] | number, from_t, to_t, 0, body)
-        db.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", row)
+        row = (BASE[stream] | number, from_t, to_t, epoch, body)
+        db.execute("INSERT INTO records (id, from_t, to_t, epoch, body) VALUES (?, ?, ?, ?, ?)", row)
         self._last[stream] = number
         self._held[stream] += 1
         self.bytes += len(body) + OVERHEAD
@@ -339,14 +356,17 @@ class Outbox:
 
     def _following(self, base: int, after: int, upto: int) -> Iterator[tuple[int, bytes]]:
         rows = self._connection.execute(
-            "SELECT id, body FROM records WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
+            "SELECT id, epoch, body FROM records WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
             (base | after, base | upto, BATCH_RECORDS + 1),
         )
-        return ((record & _MASK, body) for record, body in rows)
+        for record, epoch, body in rows:
+            if not self._epochs.known(epoch):
+                return  # it waits until the hub has said what time it is
+            yield record & MASK, self._epochs.corrected(epoch, body)
 
     def _close_up_to(self, stream: Stream, last: int) -> None:
         self._hand(stream, last)
-        limit = _BASE[stream] | last
+        limit = BASE[stream] | last
         for key in [key for key, item in self._growing.items() if key[0] is stream and item.id <= limit]:
             del self._growing[key]
         if stream is Stream.ALARM:
@@ -362,7 +382,7 @@ class Outbox:
     def _free(self, db: sqlite3.Connection, stream: Stream, first: int, last: int) -> int:
         # What was never handed out cannot have been received, whatever a receipt says.
         last = min(last, self._handed[stream])
-        base = _BASE[stream]
+        base = BASE[stream]
         bounds = (base | max(first, 1), base | max(last, 0))
         count, size = db.execute(
             "SELECT count(*), coalesce(sum(length(body)), 0) FROM records WHERE id BETWEEN ? AND ?", bounds
@@ -384,19 +404,20 @@ class Outbox:
 
     def _give_up(self, db: sqlite3.Connection, stream: Stream, target: int) -> list[Run]:
         """Delete the oldest records of a stream until the outbox fits; those that tell of losses stay."""
-        base = _BASE[stream]
+        base = BASE[stream]
         rows = db.execute(
-            "SELECT id, from_t, to_t, length(body) FROM records WHERE id > ? AND id <= ? AND NOT dropped ORDER BY id",
-            (base, base | _MASK),
+            "SELECT id, from_t, to_t, epoch, length(body) FROM records"
+            " WHERE id > ? AND id <= ? AND NOT dropped ORDER BY id",
+            (base, base | MASK),
         )
         runs: list[Run] = []
-        for record, from_t, to_t, size in rows:
+        for record, from_t, to_t, epoch, size in rows:
             if self.bytes <= target:
                 break
             self.bytes -= size + OVERHEAD
             self._held[stream] -= 1
-            number = record & _MASK
-            lengthen(runs, Run(number, number, from_t, to_t), apart_at=self._handed[stream])
+            number = record & MASK
+            lengthen(runs, self._gone(number, from_t, to_t, epoch), apart_at=self._handed[stream])
         for run in runs:
             db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", (base | run.first, base | run.last))
         limit = base | runs[-1].last if runs else 0
@@ -404,11 +425,19 @@ class Outbox:
             del self._growing[key]
         return runs
 
+    def _gone(self, number: int, from_t: int | None, to_t: int | None, epoch: int) -> Run:
+        """Return the run of one record; it stays of its epoch while its times cannot be corrected yet."""
+        if not self._epochs.known(epoch):
+            return Run(number, number, from_t, to_t, epoch)
+        return Run(number, number, self._epochs.right(epoch, from_t), self._epochs.right(epoch, to_t))
+
     def _tell(self, db: sqlite3.Connection, stream: Stream, run: Run) -> None:
         """Say what is gone; a record that says it of the neighbours before, and was not handed out, is widened."""
         note = self._notes.get(stream)
-        if note is not None and note.run.last + 1 == run.first and note.run.last != self._handed[stream]:
-            note.run = joined(note.run, run)
+        widened = [note.run] if note is not None else []
+        lengthen(widened, run, apart_at=self._handed[stream])
+        if note is not None and len(widened) == 1:
+            note.run = widened[0]
             body = told(None, stream, note.run, OUTBOX_FULL, self._clock())
             self.noted += len(body)
             self._rewrite(db, note.id, body, (note.run.from_t, note.run.to_t))
@@ -420,28 +449,7 @@ class Outbox:
         """Append a record that tells of a loss: it is never given up. Returns its id."""
         self.noted += len(body)
         span = (run.from_t, run.to_t) if run else (None, None)
-        record = _BASE[Stream.ALARM] | self._insert(db, Stream.ALARM, *span, body)
+        epoch = run.epoch if run else CERTAIN
+        record = BASE[Stream.ALARM] | self._insert(db, Stream.ALARM, *span, body, epoch)
         db.execute("UPDATE records SET dropped = 1 WHERE id = ?", (record,))
         return record
-
-
-def read_only(path: Path) -> dict[str, Any]:
-    """Return what an outbox holds, without changing it; an agent may be using it. Raises sqlite3.Error."""
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
-    try:
-        about = db.execute("SELECT value FROM about WHERE key = 'outbox'").fetchone()
-        last = dict(db.execute("SELECT name, last FROM streams"))
-        streams = {}
-        size = 0
-        for stream, base in _BASE.items():
-            held, first, newest, own = db.execute(
-                "SELECT count(*), min(id), max(id), coalesce(sum(length(body)), 0) FROM records"
-                " WHERE id > ? AND id <= ?",
-                (base, base | _MASK),
-            ).fetchone()
-            numbers = {"first": (first or 0) & _MASK, "newest": (newest or 0) & _MASK}
-            streams[str(stream)] = {"held": held, **numbers, "last": last.get(str(stream), 0)}
-            size += own + OVERHEAD * held
-    finally:
-        db.close()
-    return {"outbox": about[0] if about else None, "bytes": size, "streams": streams}

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from lamplighter_agent.clock import Clock
+from lamplighter_agent.clock import Clock, Moment
 from lamplighter_agent.disk import Disk
 from lamplighter_agent.driver import Event, Output
 from lamplighter_agent.entries import Samples, Single, single
@@ -30,6 +30,7 @@ COMMIT_S: Final = 0.25
 OLD_MS: Final = 10 * 60_000
 AWAY_S: Final = 60.0
 RETRY_S: Final = 2.0
+THIS_MOMENT_MS: Final = 1_000
 LIMIT: Final = 20_000
 """Rows and events that may wait for the disk; beyond that, whoever brings more waits."""
 
@@ -73,21 +74,23 @@ class Recorder:
         self._log = logging.getLogger("lamplighter.outbox")
         self.refused_events = 0
 
-    async def put(self, device: str, profile: Profile, output: Output, t: int) -> asyncio.Future[list[int]]:
-        """Take what a read gave; `t` in ms is the moment of the read. The future is done when it is durable."""
-        entries: list[Samples | Single] = [*self._samples(device, output, t)]
-        entries += self._events(device, profile, output, t)
+    async def put(self, device: str, profile: Profile, output: Output, at: Moment) -> asyncio.Future[list[int]]:
+        """Take what a read gave; `at` is the moment of the read. The future is done when it is durable."""
+        entries: list[Samples | Single] = [*self._samples(device, output, at)]
+        entries += self._events(device, profile, output, at)
         # A position must be durable before the device may forget, and more is waiting behind it.
         urgent = output.more or any(entry.stream is Stream.ALARM for entry in entries)
         return await self._wait(_Waiting(entries, device, output.position, _future(), _rows(output)), urgent=urgent)
 
     async def event(self, device: str, profile: Profile, event: Event) -> asyncio.Future[list[int]]:
         """Take an event that the agent itself observed."""
-        return await self.put(device, profile, Output(events=[event]), self._clock.now())
+        return await self.put(device, profile, Output(events=[event]), self._clock.moment())
 
     def report(self, record: ResultRecord | ReportedRecord) -> asyncio.Future[list[int]]:
         """Take a result or report, always: they are few. The future holds its number in the alarm stream."""
-        waiting = _Waiting([single(Stream.ALARM, record, record.t)], record.device, None, _future(), 1)
+        now = self._clock.moment()
+        apart = now.apart if abs(record.t - now.t) <= THIS_MOMENT_MS else None  # else it tells of an earlier time
+        waiting = _Waiting([single(Stream.ALARM, record, record.t, apart)], record.device, None, _future(), 1)
         self._add(waiting, urgent=True)
         return waiting.done
 
@@ -156,25 +159,25 @@ class Recorder:
         if urgent:
             self._urgent.set()
 
-    def _samples(self, device: str, output: Output, t: int) -> list[Samples]:
-        by_stream: dict[Stream, list[Sample]] = {}
+    def _samples(self, device: str, output: Output, at: Moment) -> list[Samples]:
+        alike: dict[tuple[Stream, int | None], list[Sample]] = {}
         for row in output.rows:
-            at = t if row.t is None else row.t
-            by_stream.setdefault(self._stream(at), []).append(Sample(at, row.values, row.quality))
-        return [Samples(stream, device, rows) for stream, rows in by_stream.items()]
+            t, apart = at if row.t is None else Moment(row.t)
+            alike.setdefault((self._stream(t), apart), []).append(Sample(t, row.values, row.quality))
+        return [Samples(stream, device, rows, apart) for (stream, apart), rows in alike.items()]
 
-    def _events(self, device: str, profile: Profile, output: Output, t: int) -> list[Single]:
+    def _events(self, device: str, profile: Profile, output: Output, at: Moment) -> list[Single]:
         found = []
         for event in output.events:
-            at = t if event.t is None else event.t
+            t, apart = at if event.t is None else Moment(event.t)
             alarming = severity(event.name, profile) in ("warning", "critical")
-            stream = Stream.ALARM if alarming else self._stream(at)
+            stream = Stream.ALARM if alarming else self._stream(t)
             try:
-                record = EventRecord(device=device, t=at, name=event.name, data=dict(event.data))
+                record = EventRecord(device=device, t=t, name=event.name, data=dict(event.data))
             except ValidationError as error:
                 self._bad_event(device, event, error)
                 continue
-            found.append(single(stream, record, at))
+            found.append(single(stream, record, t, apart))
         return found
 
     def _stream(self, t: int) -> Stream:

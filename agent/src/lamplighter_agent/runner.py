@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from lamplighter_agent.clock import Clock
+from lamplighter_agent.clock import Clock, Moment
 from lamplighter_agent.driver import Driver, DriverError, Event, Fatal, Output, Partial, Position, Retriable, Row
 from lamplighter_protocols.profile import Profile
 from lamplighter_protocols.readings import Quality
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class Sink(Protocol):
     """Where a runner's output goes: the recorder."""
 
-    async def put(self, device: str, profile: Profile, output: Output, t: int) -> asyncio.Future[list[int]]:
+    async def put(self, device: str, profile: Profile, output: Output, at: Moment) -> asyncio.Future[list[int]]:
         """Take what a read gave; the future is done when it is durable."""
         ...
 
@@ -99,7 +99,7 @@ class Runner:
     async def run(self) -> None:
         """Read for ever."""
         instant: int | None = None
-        before: int | None = None
+        before: float | None = None
         while True:
             try:
                 more = await self._once(instant)
@@ -108,8 +108,11 @@ class Runner:
                 await asyncio.sleep(self._wait_s(error))
                 instant = before = None
                 continue
-            instant = None if more else await self._next_instant(before)
-            before = instant or before
+            if more:
+                instant = None
+            else:
+                instant = await self._next_instant(before)
+                before = asyncio.get_running_loop().time()
 
     async def close(self) -> None:
         """Let go of the device."""
@@ -154,7 +157,7 @@ class Runner:
     async def _once(self, instant: int | None) -> bool:
         async with self._lock:
             await self._open()
-            t = self._clock.now()
+            at = self._clock.moment()
             begun = asyncio.get_running_loop().time()
             try:
                 output = await self._limited(self._driver.read(), self.plan.timeout_s)
@@ -166,10 +169,9 @@ class Runner:
             self.statistics.lasted_s = asyncio.get_running_loop().time() - begun
         self.statistics.reads += 1
         await self._well()
-        on_time = instant is not None and 0 <= t - instant <= ON_TIME_MS
-        stored = await self._sink.put(
-            self.plan.device, self.plan.profile, output, instant if on_time and instant else t
-        )
+        if instant is not None and 0 <= at.t - instant <= ON_TIME_MS:
+            at = at._replace(t=instant)
+        stored = await self._sink.put(self.plan.device, self.plan.profile, output, at)
         if output.position is not None:
             await stored
         return output.more
@@ -221,8 +223,11 @@ class Runner:
             await self._close()
             raise Retriable(f"driver bug: {type(error).__name__}: {error}") from error
 
-    async def _next_instant(self, before: int | None) -> int:
-        """Wait for the next instant of the grid; those since `before` that passed without a read count as skipped."""
+    async def _next_instant(self, before: float | None) -> int:
+        """Wait for the next instant of the grid; those since `before` that passed without a read count as skipped.
+
+        `before` is of the loop's clock: nothing was skipped when the wall clock is set.
+        """
         while True:
             interval = max(1, round(self.interval_s * 1000))
             now = self._clock.now()
@@ -234,7 +239,8 @@ class Runner:
             except TimeoutError:
                 instant = max(instant, self._clock.now() // interval * interval)
                 if before is not None:
-                    self.statistics.skipped += max(0, (instant - before) // interval - 1)
+                    passed_s = asyncio.get_running_loop().time() - before
+                    self.statistics.skipped += max(0, round(passed_s * 1000 / interval) - 1)
                 return instant
             before = None
 
@@ -267,7 +273,7 @@ class Runner:
 
     async def _tell(self, event: Event, rows: list[Row]) -> None:
         output = Output(rows=rows, events=[event])
-        await self._sink.put(self.plan.device, self.plan.profile, output, self._clock.now())
+        await self._sink.put(self.plan.device, self.plan.profile, output, self._clock.moment())
 
     def _say_partial(self, trouble: str) -> None:
         if trouble and not self._partial:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lamplighter_agent.errors import StateUnreadable
-from lamplighter_agent.outbox import read_only
 from lamplighter_agent.settings import Settings
 from lamplighter_agent.state import State
+from lamplighter_agent.tables import read_only
 from lamplighter_protocols.records import Stream
 
 

@@ -20,6 +20,7 @@ MAX_TEXT: Final = 1024
 _YEAR_MS: Final = 366 * 86_400_000
 
 Value = float | bool | str
+UnknownClock = Literal["unsynced"] | None
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT, strict=True)]
 
 
@@ -66,7 +67,10 @@ class Reading(NamedTuple):
 
 
 class ReadingsRecord(WireModel):
-    """Samples of one device: sample i was taken at `t + dt[i]` ms; `m[metric][i]` is its value."""
+    """Samples of one device: sample i was taken at `t + dt[i]` ms; `m[metric][i]` is its value.
+
+    `clock` is `unsynced` when nobody knows how wrong the clock was that `t` is of, and nobody will.
+    """
 
     kind: Literal["readings"] = "readings"
     device: DeviceId
@@ -76,6 +80,7 @@ class ReadingsRecord(WireModel):
     q: Annotated[
         dict[Name, Annotated[list[Quality | None], _FirstFault()]], Field(max_length=MAX_METRICS, default_factory=dict)
     ]
+    clock: UnknownClock = None
 
     @model_validator(mode="after")
     def _columns_fit(self) -> ReadingsRecord:

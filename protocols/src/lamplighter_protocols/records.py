@@ -18,7 +18,7 @@ from lamplighter_protocols.configuration import ConfigurationHash, Configuration
 from lamplighter_protocols.errors import BadField, bad_field
 from lamplighter_protocols.ids import DeviceId, Name, Ulid
 from lamplighter_protocols.model import Count, Data, Millis, Reason, Sequence, WireModel, parse_json
-from lamplighter_protocols.readings import ReadingsRecord
+from lamplighter_protocols.readings import ReadingsRecord, UnknownClock
 
 MAX_RECORDS: Final = 2_000
 
@@ -36,13 +36,14 @@ Counted = Annotated[dict[Stream, Count], Field(max_length=3)]
 
 
 class EventRecord(WireModel):
-    """Something that happened at a time."""
+    """Something that happened at a time. `clock` as in readings."""
 
     kind: Literal["event"] = "event"
     device: DeviceId
     t: Millis
     name: Name
     data: Data = {}
+    clock: UnknownClock = None
 
 
 class ResultRecord(WireModel):

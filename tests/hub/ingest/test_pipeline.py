@@ -159,6 +159,16 @@ def test_an_impossible_time_goes_aside(tmp_path: Path, at: int) -> None:
         assert hub.source.receipts()[-1]["through"] == {"live": 1}, "it is dealt with and never comes again"
 
 
+def test_a_time_that_its_agent_does_not_know_goes_aside_though_it_looks_well(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        hub.take(batch(1, reading(40) | {"clock": "unsynced"}, reading(41)))
+
+        assert hub.powers() == [41]
+        assert [(entry.reason, entry.field) for entry in hub.quarantine()] == [("impossible_time", "clock")]
+        row = hub.hub.ledger.row(AGENT)[0]
+        assert (row.through, row.stored, row.quarantined) == (2, 1, 1)
+
+
 def test_a_device_of_another_agent_is_refused(tmp_path: Path) -> None:
     with ingesting(tmp_path) as hub:
         hub.rig.birth("agent-2")

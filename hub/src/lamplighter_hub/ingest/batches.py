@@ -146,7 +146,7 @@ def take_readings(group: Group, agent: str, record: ReadingsRecord, profile: Pro
 def _take_event(group: Group, origin: Origin, number: int, record: EventRecord, owner: OwnerProfile) -> bool:
     if _profile(group, origin.agent, record, owner) is None:
         return False
-    if not possible(record.t, group.now_ms):
+    if record.clock or not possible(record.t, group.now_ms):
         hold(group, origin, number, record)
         return False
     group.events.append(StoredEvent(record.device, record.t, record.name, record.data))

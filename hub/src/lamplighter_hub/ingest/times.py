@@ -18,6 +18,9 @@ EARLIEST_MS: Final = 1_577_836_800_000
 AHEAD_MS: Final = 10 * 60 * 1000
 """How far ahead of the hub a device's clock may be."""
 
+UNSYNCED: Final = BadField("its agent does not know how wrong the clock was: release it with a shift", "clock")
+"""The times may look well; the agent that made them says that they are not to be believed."""
+
 
 class Origin(NamedTuple):
     """Where records came from, and when (ms). A foreign device has no outbox and no stream."""
@@ -51,6 +54,8 @@ def span(record: ReadingsRecord | EventRecord) -> tuple[int, int]:
 
 def parted(record: ReadingsRecord, now_ms: int) -> tuple[ReadingsRecord | None, ReadingsRecord | None]:
     """Return a record as its rows whose time can be believed, and those whose time cannot."""
+    if record.clock:
+        return None, record
     earliest, latest = span(record)
     if possible(earliest, now_ms) and possible(latest, now_ms):
         return record, None
@@ -76,20 +81,25 @@ def hold(
 ) -> None:
     """Set a record aside for its times, whole; `counted` as the ledger does, unless another part of it is stored."""
     held = Held(origin.outbox, origin.stream, number, counted, *span(record))
-    _hold(group, origin, Channel.BATCH, record.device, record.model_dump_json().encode(), held)
+    why = UNSYNCED if record.clock else impossible_time(held.earliest, held.latest, origin.arrived_ms)
+    content = record.model_dump_json(exclude={"clock"}).encode()
+    _hold(group, origin, Channel.BATCH, record.device, content, held, why)
 
 
 def hold_pack(group: Group, origin: Origin, device: str, payload: bytes, times: list[int]) -> None:
     """Set the SenML pack of a foreign device aside, as it came, for those of its times that cannot be believed."""
-    _hold(group, origin, Channel.SENML, device, payload, Held("", "", 0, False, min(times), max(times)))
+    held = Held("", "", 0, False, min(times), max(times))
+    why = impossible_time(held.earliest, held.latest, origin.arrived_ms)
+    _hold(group, origin, Channel.SENML, device, payload, held, why)
 
 
-def _hold(group: Group, origin: Origin, channel: Channel, device: str, content: bytes, held: Held) -> None:
-    error = impossible_time(held.earliest, held.latest, origin.arrived_ms)
+def _hold(
+    group: Group, origin: Origin, channel: Channel, device: str, content: bytes, held: Held, why: BadField | None
+) -> None:
     kept = content if channel is Channel.SENML else wrap(content)
     whole = len(kept) <= MAX_WIRE and len(content) <= MAX_JSON
     group.counts["not_releasable"] += not whole
-    detail = error.detail if error else ""
+    detail = why.detail if why else ""
     group.quarantined.append(
         Quarantined(
             id=group.new_id(),
@@ -98,7 +108,7 @@ def _hold(group: Group, origin: Origin, channel: Channel, device: str, content: 
             device=device,
             channel=channel,
             reason=REASON,
-            field="t",
+            field=why.field if why else "t",
             detail=detail if whole else f"{detail}; too large to be kept whole, so it cannot be released",
             payload=kept if whole else content[:MAX_KEPT_PAYLOAD],
             held=held if whole else None,
