@@ -20,6 +20,7 @@ from lamplighter_hub.devices import endpoints as devices
 from lamplighter_hub.enrolment import endpoints as enrolment
 from lamplighter_hub.errors import MEDIA_TYPE, PROBLEM_RESPONSE, URN, HubError, Invalid, Problem, problem_of
 from lamplighter_hub.ledger import endpoints as ledger
+from lamplighter_hub.quarantine import endpoints as quarantine
 from lamplighter_hub.series import endpoints as series
 from lamplighter_hub.services import Services
 from lamplighter_hub.status import endpoints as status
@@ -70,6 +71,7 @@ def api_routers() -> tuple[APIRouter, ...]:
         status.router,
         devices.router,
         series.router,
+        quarantine.router,
         ledger.router,
         configuration.router,
         commands.router,

@@ -203,6 +203,7 @@ def _ingest(services: Services, session: Session) -> Iterator[Clocked]:
         announcer(services.live),
         throttle.worded,
         recalled(services),
+        services.quarantine.desk,
     )
     services.facts["ingest"] = lambda: dict(pipeline.counts)
     services.facts["throttle"] = throttle.facts

@@ -17,10 +17,12 @@ from lamplighter_hub.configuration.service import ConfigurationService
 from lamplighter_hub.devices.service import DeviceService
 from lamplighter_hub.enrolment.refusals import Refusals
 from lamplighter_hub.enrolment.service import Broker, EnrolmentService
+from lamplighter_hub.ingest.desk import Desk
 from lamplighter_hub.keys import HubKeys
 from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.live import Broadcast
 from lamplighter_hub.presence.service import PresenceService
+from lamplighter_hub.quarantine.service import QuarantineService
 from lamplighter_hub.registry.database import Database, sqlite_url
 from lamplighter_hub.series.store import TimeSeries
 from lamplighter_hub.services import Services
@@ -142,6 +144,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
         metrics=CollectorRegistry(),
         mqtt_url=link.url,
         backups=BackupService(data, now_ms, registry, series, keys, open_folder),
+        quarantine=QuarantineService(series, devices.owner_profile, now_ms, Desk()),
     )
     if isinstance(series, SpeaksOfItself):
         services.facts["sealing"] = series.facts

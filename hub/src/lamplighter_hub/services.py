@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lamplighter_hub.ledger.ledger import Ledger
     from lamplighter_hub.live import Broadcast
     from lamplighter_hub.presence.service import PresenceService
+    from lamplighter_hub.quarantine.service import QuarantineService
     from lamplighter_hub.registry.database import Database
     from lamplighter_hub.series.store import TimeSeries
 
@@ -66,5 +67,6 @@ class Services:
     metrics: CollectorRegistry
     mqtt_url: MqttUrl
     backups: BackupService
+    quarantine: QuarantineService
     importer: Importer = field(default_factory=Importer)
     facts: dict[str, Facts] = field(default_factory=dict)

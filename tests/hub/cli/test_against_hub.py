@@ -166,6 +166,38 @@ def test_quarantine_is_listed_and_shown(lamplighter: Program, foreign: Foreign) 
     assert "stranger" in lamplighter("quarantine", "show", found[0]["id"]).out
 
 
+def test_records_of_a_clock_in_1970_are_released_with_right_times(lamplighter: Program, foreign: Foreign) -> None:
+    begun = now() - 100_000
+    for second in (10, 11, 12):  # sent at once: the offset is the same in all of them, but for the way
+        t = now() - begun
+        foreign.send({"kind": "readings", "device": "air-1", "t": t, "dt": [0], "m": {"no2": [float(second)]}})
+    of_device = ("quarantine", "--device", "air-1", "--reason", "impossible_time")
+    eventually(lambda: len(lamplighter(*of_device, "--json").json) == 3, within_s=20)
+
+    said = lamplighter(*of_device)
+    assert said.out.count("1970-01-01") == 3
+    assert "3 wait for their times" in said.error
+    command = said.error.rpartition("lamplighter ")[2].split()
+    assert command[:-1] == ["quarantine", "release", "--device", "air-1", "--shift"]
+
+    vague = lamplighter("quarantine", "release", "--device", "air-1")
+    assert vague.code == 1
+    assert f"--shift {command[-1]}" in vague.error
+    assert "3 would be released" in lamplighter(*command, "--dry-run").out
+    assert lamplighter("query", "air-1", "no2", "--raw", "--json").json == []
+
+    assert "3 released" in lamplighter(*command).out
+    found = lamplighter("query", "air-1", "no2", "--raw", "--json").json
+    assert [one["value"] for one in found] == [10.0, 11.0, 12.0]
+    assert all(abs(one["t"] - now()) < 60_000 for one in found)
+    again = lamplighter(*command)
+    assert (again.code, again.out) == (1, "")
+    assert "nothing of this waits" in again.error
+    assert "3 wait" not in lamplighter(*of_device).error
+    assert lamplighter(*of_device, "--json").json[0]["released"]["by"].startswith("token ")
+    assert lamplighter("quarantine", "release", "--device", "air-1", "--shift", "soon").code == 2
+
+
 def test_codes_tokens_and_links(lamplighter: Program) -> None:
     code = lamplighter("enroll-code", "--agent", "pole-2", "--expires", "1h", "--note", "test", "--json").json
     assert "lamplighter-agent enroll http" in lamplighter("enroll-code").out

@@ -66,6 +66,7 @@ class Hub:
             made.clock,
             announcer(self.hub.live),
             Throttle(made.clock, lambda: self.source.fill).worded,
+            desk=self.hub.quarantine.desk,
         )
 
     def take(self, *messages: Message) -> None:

@@ -26,10 +26,12 @@ from lamplighter_hub.devices.service import DeviceService
 from lamplighter_hub.enrolment.refusals import Refusals
 from lamplighter_hub.enrolment.service import EnrolmentService
 from lamplighter_hub.http_server import HttpServer, listen
+from lamplighter_hub.ingest.desk import Desk
 from lamplighter_hub.keys import HubKeys
 from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.live import Broadcast
 from lamplighter_hub.presence.service import PresenceService
+from lamplighter_hub.quarantine.service import QuarantineService
 from lamplighter_hub.registry.database import Database, sqlite_url
 from lamplighter_hub.series.duckdb import open_duckdb
 from lamplighter_hub.services import Services
@@ -205,6 +207,7 @@ class Rig:
             metrics=CollectorRegistry(),
             mqtt_url=lambda host: f"mqtt://{host}:1883",
             backups=BackupService(self.data, clock, registry, series, keys, open_duckdb),
+            quarantine=QuarantineService(series, devices.owner_profile, clock, Desk()),
         )
         hub.metrics.register(ControlCollector(hub))
         enrolment.watch(presence)

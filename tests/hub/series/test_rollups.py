@@ -16,6 +16,7 @@ from lamplighter_protocols.profile import Aggregation
 from lamplighter_protocols.readings import Quality
 from suites.series.make import T0, column, put
 from suites.series.sealed import YEAR_2040
+from suites.series.test_release import DEVICE, HubSide
 
 MIDNIGHT = T0 // DAY * DAY
 RULES = Rules(grace_ms=0, small_day=40, part=50, large=10, patches=1, share=1.0, every_s=3600)
@@ -102,3 +103,58 @@ def test_a_chart_of_days_reads_no_raw_points(tmp_path: Path) -> None:
     found = store.buckets("air-1", "m", MIDNIGHT, MIDNIGHT + 4 * DAY, width_ms=DAY, aggregation=Aggregation.MEAN)
     assert [bucket.mean for bucket in found] == [11.5, 35.5, 59.5, 83.5]
     store.close()
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    stored=points,
+    aside=st.lists(st.lists(st.tuples(st.integers(0, DAY), st.floats(-100, 100)), min_size=1, max_size=12), max_size=4),
+    seals=st.tuples(st.booleans(), st.booleans()),
+)
+def test_roll_ups_after_a_release_are_those_of_the_raw_points(
+    tmp_path_factory: pytest.TempPathFactory,
+    stored: list[tuple[int, float | str | None, Quality | None]],
+    aside: list[list[tuple[int, float]]],
+    seals: tuple[bool, bool],
+) -> None:
+    """What was set aside with times of 1970 joins hours that are sealed already."""
+    clock = [YEAR_2040]
+    side = HubSide(lambda folder: open_duckdb(folder, Limits(), RULES, lambda: clock[0]), tmp_path_factory.mktemp("s"))
+    store = side.series
+    assert isinstance(store, DuckDbSeries)
+    times, values, flags = zip(*stored, strict=True)
+    put(store, Samples(DEVICE, "pm25", times, values, flags))
+    for number, rows_aside in enumerate(aside, 1):
+        side.hear(
+            number,
+            {
+                "kind": "readings",
+                "device": DEVICE,
+                "t": 0,
+                "dt": [t for t, _ in rows_aside],
+                "m": {"pm25": [value for _, value in rows_aside]},
+            },
+        )
+    if seals[0]:
+        store.seal()
+    if aside:
+        side.release(shift=MIDNIGHT - DAY)
+    if seals[1]:
+        store.seal()
+    start, end = MIDNIGHT - 2 * DAY, MIDNIGHT + 2 * DAY
+    for aggregation in (Aggregation.MEAN, Aggregation.LAST, Aggregation.ENERGY):
+        for width in (60_000, HOUR, DAY):
+            if store._names.metrics(DEVICE):
+                found = store.buckets(DEVICE, "pm25", start, end, width_ms=width, aggregation=aggregation)
+                same(found, raw(store, start, end, width, aggregation, "pm25"), aggregation)
+    assert side.series.span(DEVICE, "pm25", 0, MIDNIGHT + DAY * 2).points == points_of(stored) + sum(map(len, aside))
+    store.close()
+
+
+def points_of(stored: list[tuple[int, float | str | None, Quality | None]]) -> int:
+    return sum(value is not None or flag is not None for _, value, flag in stored)

@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from lamplighter_hub.cli import access, backup, command, configuration, data, devices, ledger, mosquitto, up
+from lamplighter_hub.cli import access, backup, command, configuration, data, devices, ledger, mosquitto, quarantine, up
 from lamplighter_hub.cli.client import Failed
 from lamplighter_hub.cli.show import console, plain
 
@@ -43,7 +43,7 @@ def build() -> typer.Typer:
         "agents": devices.agents,
         "command": command.app,
         "config": configuration.app,
-        "quarantine": ledger.quarantine,
+        "quarantine": quarantine.app,
         "enroll-code": access.enroll_code,
         "token": access.token,
     }

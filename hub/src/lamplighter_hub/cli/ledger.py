@@ -1,4 +1,4 @@
-"""`lamplighter ledger`, `completeness`, `quarantine`: what is stored, what is missing, what could not be taken."""
+"""`lamplighter ledger`, `completeness`: what is stored and what is missing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from lamplighter_hub.cli.connect import Session, connected
-from lamplighter_hub.cli.group import group
 from lamplighter_hub.cli.show import Column
 from lamplighter_hub.cli.words import Device, From, Limit, To, span_ms
 
 app = typer.Typer(rich_markup_mode="rich")
-quarantine = group("list", "Quarantine: what the hub could not take, and why.")
 
 SHOWN_RANGES: Final = 5
 COLUMNS = (
@@ -37,25 +35,11 @@ COMPLETENESS_COLUMNS = (
     Column("flagged", "flagged", "number"),
     Column("complete %", "percent", "number"),
 )
-QUARANTINE_COLUMNS = (
-    Column("id", "id"),
-    Column("at", "at", "time"),
-    Column("agent", "agent"),
-    Column("device", "device"),
-    Column("channel", "channel"),
-    Column("reason", "reason"),
-    Column("field", "field"),
-    Column("detail", "detail"),
-)
-
 Hours = Annotated[bool, typer.Option("--hours", help="Each hour for itself.")]
 Interval = Annotated[
     str, typer.Option("--interval", metavar="SPAN", help="Expect a reading so often, whatever is configured.")
 ]
 AgentId = Annotated[str, typer.Argument(metavar="[AGENT]", help="Only this agent.")]
-Agent = Annotated[str, typer.Option("--agent", help="Only from this agent.")]
-Reason = Annotated[str, typer.Option("--reason", help="Only for this reason.")]
-EntryId = Annotated[str, typer.Argument(metavar="ID", help="Id of the entry.")]
 
 
 @app.command("ledger")
@@ -135,21 +119,3 @@ def completeness(
 
 def _share(found: Mapping[str, Any]) -> str:
     return "nothing expected" if found["percent"] is None else f"{found['percent']:g} %"
-
-
-@quarantine.command("list")
-@connected
-def list_quarantine(at: Session, agent: Agent = "", reason: Reason = "", limit: Limit = 100) -> None:
-    """List what was set aside, the newest first.
-
-    [bold]lamplighter quarantine --agent pole-17 --reason unknown_device[/bold]
-    """
-    found = list(at.hub.items("/quarantine", {"agent": agent, "reason": reason}, limit=limit))
-    at.show.table(found, QUARANTINE_COLUMNS, "nothing is in quarantine")
-
-
-@quarantine.command("show")
-@connected
-def show_quarantine(at: Session, entry: EntryId) -> None:
-    """Show one entry with the payload that came."""
-    at.show.facts(at.hub.get(f"/quarantine/{entry}"), (*QUARANTINE_COLUMNS, Column("payload", "payload")))

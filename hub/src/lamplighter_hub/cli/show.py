@@ -57,11 +57,18 @@ def plain(value: object) -> str:
 def clock(ms: object) -> str:
     """Return a time in this machine's zone, with the milliseconds that devices report.
 
-    >>> clock(None)
-    ''
+    >>> clock(None), clock(10**17)
+    ('', '100000000000000000 ms')
     """
     if not isinstance(ms, int | float):
         return ""
+    try:
+        return _local(ms)
+    except (OverflowError, ValueError, OSError):  # a device's clock may say anything
+        return f"{ms} ms"
+
+
+def _local(ms: float) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 

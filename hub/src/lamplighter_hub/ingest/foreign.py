@@ -54,21 +54,21 @@ def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -
         group.refuse(pack.agent, Channel.SENML, "bad_value", pack.payload, wrong, pack.device)
     if pack.again:
         names = {column.metric for column in columns}
-        fresh = _fresh(group, pack.device, [reading for reading in readings if reading.metric in names], known)
-        columns = check_record(profile, columnar(pack.device, fresh))[0] if fresh else []
+        new = fresh(group, pack.device, [reading for reading in readings if reading.metric in names], known)
+        columns = check_record(profile, columnar(pack.device, new))[0] if new else []
     group.judgement.filling = False  # it has no outbox that could hold anything back
     columns = group.judgement.of(profile, pack.device, columns)
     group.samples += [Samples(pack.device, *column) for column in columns]
     group.counts["points"] += sum(len(column.times) for column in columns)
 
 
-def _fresh(group: Group, device: str, readings: list[Reading], known: Known) -> list[Reading]:
+def fresh(group: Group, device: str, readings: list[Reading], known: Known) -> list[Reading]:
     """Return what neither the store nor this group has; what a pack says twice at one time is its own business."""
     before = group.foreign.setdefault(device, set())
     seen = before | known(device, readings)
-    fresh = [reading for reading in readings if _same(reading) not in seen]
-    before.update(map(_same, fresh))
-    return fresh
+    new = [reading for reading in readings if _same(reading) not in seen]
+    before.update(map(_same, new))
+    return new
 
 
 def _same(reading: Reading) -> Same:

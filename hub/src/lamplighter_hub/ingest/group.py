@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from lamplighter_hub.ingest.judge import Judge, Judgement
 from lamplighter_hub.ledger.ledger import Draft
-from lamplighter_hub.series.store import Commit, Quarantined, Samples, StoredEvent
+from lamplighter_hub.series.store import Commit, Quarantined, Release, Samples, StoredEvent
 from lamplighter_protocols.errors import WireError
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.presence import Birth, Presence
@@ -35,6 +35,7 @@ class Group:
     samples: list[Samples] = field(default_factory=list)
     events: list[StoredEvent] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
+    releases: list[Release] = field(default_factory=list)
     results: list[tuple[str, ResultRecord, int]] = field(default_factory=list)
     reports: list[tuple[str, ReportedRecord, int]] = field(default_factory=list)
     said: list[tuple[str, Birth | Presence, int]] = field(default_factory=list)
@@ -72,7 +73,7 @@ class Group:
 
     def commit(self) -> Commit:
         """Return what the series store shall write, all or nothing."""
-        return Commit(self.samples, self.events, self.draft.marks, self.quarantined)
+        return Commit(self.samples, self.events, self.draft.marks, self.quarantined, self.releases)
 
     def new_id(self) -> str:
         """Return the id of the next entry of quarantine."""

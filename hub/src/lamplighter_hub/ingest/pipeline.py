@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from lamplighter_hub.errors import Unavailable
 from lamplighter_hub.ingest.batches import OwnerProfile, take_batch
+from lamplighter_hub.ingest.desk import Desk, Order
 from lamplighter_hub.ingest.foreign import Foreign, Known, take_senml
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.ingest.judge import Judge
@@ -85,7 +86,7 @@ class Directory(Protocol):
 class Pipeline:
     """Moves messages from the broker into the stores, for as long as `run` is not stopped.
 
-    `worded` gives receipts their last word: what a busy hub asks of its agents.
+    `worded` gives receipts their last word: what a busy hub asks of its agents. `desk` is where others leave orders.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Pipeline:
         announce: Callable[[Group], None],
         worded: Callable[[Receipt], Receipt] = _as_it_is,
         judge: Judge | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self._source = source
         self._series = series
@@ -111,6 +113,7 @@ class Pipeline:
         self._announce = announce
         self._worded = worded
         self._judge = judge or Judge()
+        self._desk = desk or Desk()
         self._newcomers = Newcomers()
         self.counts: Counter[str] = Counter()
 
@@ -118,10 +121,15 @@ class Pipeline:
         """Work until told to stop; the group in hand is finished first."""
         while not stop.is_set():
             began = time.monotonic()
+            self.attend(stop)
             messages = self._source.take(GROUP, WAIT_S)
             if messages:
                 self._finish(messages, stop)
                 stop.wait(max(0.0, LINGER_S - (time.monotonic() - began)))
+
+    def attend(self, stop: threading.Event) -> None:
+        """Do what others ask of the ingest thread, each order with a commit of its own."""
+        self._desk.serve(lambda order: self._do(order, stop))
 
     def process(self, messages: list[Message]) -> None:
         """Take a group of messages all the way, or raise and leave no trace of it."""
@@ -137,6 +145,26 @@ class Pipeline:
         self._send_receipts(group)
         self._count(group, len(messages))
         self._announce(group)
+
+    def _do(self, order: Order, stop: threading.Event) -> None:
+        """Commit what an order brings. While the store is away it is repeated: whether it is there only that tells."""
+        group = self._begin()
+        order(group)
+        while (error := self._refused(group)) is not None:
+            if self._fails_anew():
+                log.error("a store does not take what was asked of it; it is asked again", exc_info=error)
+            if stop.wait(RETRY_S):
+                raise error
+        self._recover()
+        self._count(group, 0)
+        self._announce(group)
+
+    def _refused(self, group: Group) -> SeriesError | None:
+        try:
+            self._commit(group)
+        except SeriesError as error:
+            return error
+        return None
 
     def _begin(self) -> Group:
         now = self._clock()

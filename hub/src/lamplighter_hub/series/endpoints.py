@@ -14,7 +14,7 @@ from lamplighter_hub.access.dependencies import Hub, Viewer
 from lamplighter_hub.devices.endpoints import DevicePath
 from lamplighter_hub.errors import invalid
 from lamplighter_hub.registry.paging import Cursor, Limit, Page
-from lamplighter_hub.series import imports, quarantine, stream
+from lamplighter_hub.series import imports, stream
 from lamplighter_hub.series.access import answering
 from lamplighter_hub.series.exports import begun, events_csv, readings_csv
 from lamplighter_hub.series.parquet import readings_parquet
@@ -25,7 +25,6 @@ from lamplighter_protocols.profile import Aggregation, Metric
 from lamplighter_protocols.readings import Quality, Reading
 
 router = APIRouter(tags=["series"])
-router.include_router(quarantine.router)
 router.include_router(stream.router)
 router.include_router(imports.router)
 
