@@ -38,6 +38,7 @@ class Receipts:
         self.presence: list[tuple[str, Presence]] = []
         self.stored: dict[str, set[int]] = defaultdict(set)
         self.sessions: dict[str, list[int]] = defaultdict(list)
+        self.backlog: dict[str, list[int]] = defaultdict(list)
         self.points = 0
         self.bad: Counter[str] = Counter()
         self.batches = 0
@@ -80,7 +81,7 @@ class Receipts:
     def _batch(self, agent: str, payload: bytes) -> None:
         if self._strict:
             header, records = parse_batch(payload)
-            outbox, first, count = header.outbox, header.first, len(records)
+            outbox, stream, first, count = header.outbox, header.stream, header.first, len(records)
             for record in records:
                 if isinstance(record, BadRecord):
                     self.bad[str(record.error)] += 1
@@ -88,16 +89,22 @@ class Receipts:
                     self.points += len(record.points())
         else:
             said = envelope.decode(payload)
-            outbox, first, count = said["outbox"], said["first"], len(said["records"])
+            outbox, stream, first, count = said["outbox"], said["stream"], said["first"], len(said["records"])
+        if stream == "backlog":
+            self.backlog[outbox] += range(first, first + count)
+            self._answer(agent, {"outbox": outbox, "through": {"backlog": first + count - 1}})
+            return
         numbers = self.stored[outbox]
         numbers.update(range(first, first + count))
         while self._through[outbox] + 1 in numbers:
             self._through[outbox] += 1
         through = self._through[outbox]
         beyond = [] if first <= through else [[first, first + count - 1]]
+        self._answer(agent, {"outbox": outbox, "through": {"live": through}, "also": {"live": beyond}})
+
+    def _answer(self, agent: str, receipt: dict[str, Any]) -> None:
         now = time.time_ns() // 1_000_000
-        receipt = {"outbox": outbox, "through": {"live": through}, "also": {"live": beyond}, "now": now}
-        self.client.publish(build(agent, Channel.RECEIPT), envelope.encode(receipt))
+        self.client.publish(build(agent, Channel.RECEIPT), envelope.encode({**receipt, "now": now}))
 
 
 if __name__ == "__main__":

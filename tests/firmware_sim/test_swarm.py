@@ -16,6 +16,7 @@ from firmware_sim.programs import mistake, run
 from firmware_sim.receipts import Receipts
 from lamplighter_firmware_sim.errors import UsageError
 from lamplighter_firmware_sim.swarm import words
+from lamplighter_firmware_sim.swarm.backlog import Backlog, past_of
 from lamplighter_firmware_sim.swarm.figures import Figures, Latencies
 from lamplighter_firmware_sim.swarm.fleet import Endpoint, endpoint
 from lamplighter_firmware_sim.swarm.run import divide
@@ -98,6 +99,45 @@ def test_figures_add_up() -> None:
     json.dumps(said)
 
 
+def test_latencies_since_are_those_of_the_time_between() -> None:
+    early = Latencies()
+    early.add(1)
+    late = Latencies()
+    late.merge(early)
+    late.add(1_000)
+    found = late.since(early).quantile(0.01)
+    assert found is not None
+    assert 1_000 <= found < 1_100
+
+
+def test_a_backlog_is_sent_a_batch_at_a_time_and_rests_as_long_as_its_receipt_took() -> None:
+    backlog = Backlog(records=25)
+    assert backlog.take(100.0) == ((1, 10), True)
+    assert backlog.due == 130.0
+    assert backlog.confirm(0, 103.0, 0.0) == 0
+    assert backlog.confirm(10, 104.0, 0.0) == 10
+    assert backlog.due == 108.0
+    assert backlog.take(108.0) == ((11, 10), True)
+    assert backlog.take(138.0) == ((11, 10), False), "its receipt did not come"
+    assert backlog.confirm(20, 139.0, 7.0) == 10
+    assert backlog.due == 146.0, "the hub asked for it"
+    assert backlog.take(146.0) == ((21, 5), True)
+    assert backlog.confirm(25, 147.0, 0.0) == 5
+    assert backlog.due == float("inf")
+
+
+@pytest.mark.parametrize("seconds", [10, 119, 120, 3_600])
+def test_an_hour_of_backlog_is_an_hour_of_samples_each_once(seconds: int) -> None:
+    past = past_of(words.load_of(AIR, 6, 1.0), 1.0, seconds, 1_795_000_000_000)
+    records = [words.record(past.load, "a-d1", number, past.end_of(number)) for number in range(1, past.records + 1)]
+    times = [record["t"] + dt for record in records for dt in record["dt"]]
+    assert times == sorted(set(times))
+    assert times[-1] == 1_795_000_000_000
+    assert seconds * 1000 <= times[-1] - times[0] + 1000 < seconds * 1000 + 120_000
+    _, parsed = parse_batch(words.backlog(OUTBOX, 1, 1_795_000_000_000, records[:10]))
+    assert not any(isinstance(record, BadRecord) for record in parsed)
+
+
 def test_agents_and_pace_are_divided() -> None:
     whole = Share(
         tuple(Credential(f"a-{n}") for n in range(10)), Endpoint("h", 1), 1, 1.0, 1, 30, 90.0, "air-station", 1
@@ -132,6 +172,24 @@ def test_five_hundred_sessions_and_every_record_confirmed(broker: Mosquitto) -> 
     assert all(birth.devices[0].id == f"{agent}-d1" for agent, birth in hub.births.items())
     assert {(presence.state, presence.reason) for _, presence in hub.presence} == {("offline", "stopped")}
     assert "confirmed" in notes
+
+
+def test_a_backlog_goes_out_beside_new_records(broker: Mosquitto, tmp_path: Path) -> None:
+    timeline = tmp_path / "timeline.jsonl"
+    with Receipts(broker.port) as hub:
+        code, said, notes = swarm(
+            broker.url, "--agents", "20", "--rate", "2", "--points", "6", "--seconds", "4", "--backlog", "900",
+            "--timeline", str(timeline),
+        )  # fmt: skip
+    assert code == 0, notes
+    assert said["backlog_confirmed"] == said["backlog_records"] == 20 * 15
+    assert all(numbers == list(range(1, 16)) for numbers in hub.backlog.values())
+    assert len(hub.backlog) == 20
+    assert hub.points == said["points"] + said["backlog_points"]
+    assert (hub.bad, said["lost"], said["resent"]) == ({}, 0, 0)
+    seconds = [json.loads(line) for line in timeline.read_text().splitlines()]
+    assert [second["t"] for second in seconds] == sorted(second["t"] for second in seconds)
+    assert any(second["latency_ms"]["p99"] for second in seconds)
 
 
 def test_what_the_hub_does_not_confirm_is_sent_again(broker: Mosquitto) -> None:
@@ -288,6 +346,8 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--mqtt-url", "mqtt://x", "--back-after", "1"], "--back-after needs --drop-all-after"),
         (["--mqtt-url", "mqtt://x", "--drop-all-after", "90"], "must be less than --seconds"),
         (["--mqtt-url", "mqtt://x", "--prefix", "Ä"], "is not an id"),
+        (["--mqtt-url", "mqtt://x", "--rate", "0", "--backlog", "9"], "--backlog needs --rate"),
+        (["--mqtt-url", "mqtt://x", "--timeline", tmp_path / "no" / "file"], "--timeline"),
     ):
         assert text in mistake(capsys, "swarm", *common, *arguments)
     if os.sysconf("SC_OPEN_MAX") <= 20_000:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -157,6 +159,13 @@ def swarm(
     connect_within: Annotated[
         float | None, typer.Option(min=0.1, help="Begin although some are not connected after so many seconds.")
     ] = None,
+    backlog: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds of samples that each agent kept from before and sends beside new ones."),
+    ] = 0.0,
+    timeline: Annotated[
+        Path | None, typer.Option(help="File that gets a line of JSON a second, with the latencies of that second.")
+    ] = None,
     prefix: Annotated[str, typer.Option(help="Agent ids are PREFIX-00001 and so on.")] = "swarm",
     seed: Annotated[int, typer.Option(help="Seed of the jitter.")] = 1,
 ) -> None:
@@ -183,15 +192,31 @@ def swarm(
         connect_within=connect_within,
         prefix=prefix,
         seed=seed,
+        backlog_s=backlog,
     )
     shares, phases = prepare(options, _note)
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda caught, _frame: asked.append(caught))
-    summary = Swarm(shares, phases, _note, lambda: bool(asked)).run()
+    with _lines(timeline) as watch:
+        summary = Swarm(shares, phases, _note, lambda: bool(asked), watch).run()
     _say(json.dumps(summary))
     if summary["lost"] or summary["connected_s"] is None:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _lines(path: Path | None) -> Iterator[Callable[[dict[str, Any]], object]]:
+    """Yield what writes a line of JSON to a file, at once; without a file it writes nothing."""
+    if path is None:
+        yield lambda _said: None
+        return
+    try:
+        file = path.open("w", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise UsageError(f"--timeline {path}: {error.strerror}") from None
+    with file:
+        yield lambda said: file.write(f"{json.dumps(said)}\n")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from lamplighter_firmware_sim.errors import ProtocolError
 from lamplighter_firmware_sim.swarm import packets, words
+from lamplighter_firmware_sim.swarm.backlog import Backlog, Past
 from lamplighter_firmware_sim.swarm.figures import Figures
 from lamplighter_protocols.errors import BadTopic
 from lamplighter_protocols.presence import CONNECTION_LOST, HEARTBEAT, STOPPED
@@ -40,6 +41,7 @@ class Shared:
     wall_ms: Callable[[], int]
     figures: Figures
     dice: random.Random
+    past: Past | None = None
 
 
 class Watcher(Protocol):
@@ -69,6 +71,7 @@ class SwarmAgent(asyncio.Protocol):
 
     __slots__ = (
         "_answered_once",
+        "_backlog",
         "_backoff_s",
         "_birth_due",
         "_heard_due",
@@ -105,6 +108,7 @@ class SwarmAgent(asyncio.Protocol):
         self.reporting = False
         self._sequence = 0
         self._pending: deque[Pending] = deque()
+        self._backlog = Backlog(shared.past.records if shared.past else 0)
         self._backoff_s = FIRST_DEADLINE_S
         self._answered_once = True
         self._transport: asyncio.Transport | None = None
@@ -231,6 +235,7 @@ class SwarmAgent(asyncio.Protocol):
         self._backoff_s = FIRST_DEADLINE_S
         for pending in self._pending:
             self._send(pending, again=True)
+        self._backlog.reconnected()
         self.wake()
 
     def _listen(self, message: packets.Message) -> None:
@@ -257,6 +262,8 @@ class SwarmAgent(asyncio.Protocol):
         self._free(said, now)
         if len(self._pending) < before:
             self.reporting = self._answered_once = True
+        self._shared.figures.throttled += said.wait_ms > 0
+        self._shared.figures.backlog_confirmed += self._backlog.confirm(said.backlog, now, said.wait_ms / 1000)
         self._set_deadline(now + said.wait_ms / 1000 if said.wait_ms else 0.0)
         self.wake()
 
@@ -291,6 +298,8 @@ class SwarmAgent(asyncio.Protocol):
             self._send_again(now)
         if not self._paused:
             self._make_due(now)
+            if self.producing and now >= self._backlog.due:
+                self._send_backlog(now)
         if now >= self._heard_due:
             message = words.presence("online", self.session, HEARTBEAT, self._wall())
             self._publish(Channel.PRESENCE, message, 1, _HEARTBEAT)
@@ -301,7 +310,8 @@ class SwarmAgent(asyncio.Protocol):
             self._timer.cancel()
         full = self._paused or len(self._pending) >= self._shared.window
         produce_due = float("inf") if full else self._produce_due
-        due = min(self._birth_due, self._resend_due, self._heard_due, produce_due)
+        backlog_due = self._backlog.due if self.producing and not self._paused else float("inf")
+        due = min(self._birth_due, self._resend_due, self._heard_due, produce_due, backlog_due)
         self._timer = asyncio.get_running_loop().call_later(max(due - self._shared.now(), 0.0), self.wake)
 
     def _make_due(self, now: float) -> None:
@@ -344,6 +354,16 @@ class SwarmAgent(asyncio.Protocol):
         self._publish(Channel.BATCH, payload, 0, 0)
         if self._resend_due == float("inf"):
             self._set_deadline(0.0)
+
+    def _send_backlog(self, now: float) -> None:
+        past = self._shared.past
+        if past is None:
+            return
+        (first, count), fresh = self._backlog.take(now)
+        self._shared.figures.resent += not fresh
+        numbers = range(first, first + count)
+        records = [words.record(past.load, self.device, number, past.end_of(number)) for number in numbers]
+        self._publish(Channel.BATCH, words.backlog(self.outbox, first, self._wall(), records), 0, 0)
 
     def _be_born(self) -> None:
         self._birth_due = self._shared.now() + BIRTH_DEADLINE_S

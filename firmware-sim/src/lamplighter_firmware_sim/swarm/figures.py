@@ -25,6 +25,12 @@ class Latencies:
         """Add the counts of another histogram."""
         self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
 
+    def since(self, earlier: Latencies) -> Latencies:
+        """Return what was counted since an earlier state of this histogram."""
+        found = Latencies()
+        found.buckets = [now - before for now, before in zip(self.buckets, earlier.buckets, strict=True)]
+        return found
+
     def quantile(self, share: float) -> float | None:
         """Return the upper bound in ms of the bucket that holds this share of all; None when nothing was counted."""
         wanted = share * sum(self.buckets)
@@ -56,13 +62,17 @@ class Figures:
     births: int = 0
     births_acknowledged: int = 0
     held_back: int = 0
+    backlog_records: int = 0
+    backlog_points: int = 0
+    backlog_confirmed: int = 0
+    throttled: int = 0
     downlinks: Counter[str] = field(default_factory=Counter)
     latencies: Latencies = field(default_factory=Latencies)
 
     @property
     def unconfirmed(self) -> int:
-        """Records that were sent and never receipted."""
-        return self.records - self.confirmed
+        """Records, live and of the backlog, that have no receipt yet."""
+        return self.records - self.confirmed + self.backlog_records - self.backlog_confirmed
 
     def add(self, other: Figures) -> None:
         """Add what another process counted."""
@@ -76,7 +86,7 @@ class Figures:
                 setattr(self, name, mine + value)
 
     def summary(self) -> dict[str, Any]:
-        """Return everything as JSON: counts, and latencies from first sending to receipt in ms."""
+        """Return everything as JSON: counts, and latencies of live records from first sending to receipt in ms."""
         plain = {name: value for name, value in vars(self).items() if not isinstance(value, Latencies)}
         return {
             **{name: dict(value) if isinstance(value, Counter) else value for name, value in plain.items()},

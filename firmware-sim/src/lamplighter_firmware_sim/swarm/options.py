@@ -42,6 +42,7 @@ class Options:
     connect_within: float | None
     prefix: str
     seed: int
+    backlog_s: float = 0.0
 
 
 def prepare(options: Options, note: Callable[[str], None]) -> tuple[list[Share], Phases]:
@@ -58,6 +59,7 @@ def prepare(options: Options, note: Callable[[str], None]) -> tuple[list[Share],
         connects_s=options.connect_rate,
         profile=PROFILE,
         seed=options.seed,
+        backlog_s=options.backlog_s,
     )
     processes = options.processes or -(-options.agents // SESSIONS_A_PROCESS)
     phases = Phases(
@@ -77,6 +79,8 @@ def _check(options: Options) -> None:
         raise UsageError("--back-after needs --drop-all-after")
     if options.drop_all_after is not None and options.drop_all_after >= options.seconds:
         raise UsageError("--drop-all-after must be less than --seconds")
+    if options.backlog_s and not options.rate:
+        raise UsageError("--backlog needs --rate: how often samples were taken")
     if options.hub and not options.token:
         raise UsageError("--hub needs --token: an administrator's API token")
     if not (options.hub or options.credentials or options.mqtt_url):

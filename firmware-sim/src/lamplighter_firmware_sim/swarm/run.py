@@ -60,15 +60,24 @@ def divide(whole: Share, processes: int) -> list[Share]:
 
 
 class Swarm:
-    """Runs the phases. `progress` gets a line a second; `stop` ends production early when it returns true."""
+    """Runs the phases. `stop` ends production early when it returns true.
+
+    `progress` gets a line a second, `watch` the figures of that moment as JSON, with the latencies of that second.
+    """
 
     def __init__(
-        self, shares: Sequence[Share], phases: Phases, progress: Callable[[str], None], stop: Callable[[], bool]
+        self,
+        shares: Sequence[Share],
+        phases: Phases,
+        progress: Callable[[str], None],
+        stop: Callable[[], bool],
+        watch: Callable[[dict[str, Any]], object],
     ) -> None:
         self._shares = shares
         self._phases = phases
         self._progress = progress
         self._stop = stop
+        self._watch = watch
         self._processes: list[SpawnProcess] = []
         self._pipes: list[Connection] = []
         self._latest: dict[Connection, Report] = {}
@@ -212,6 +221,8 @@ class Swarm:
             f"  confirmed {total.confirmed} (+{(total.confirmed - old.confirmed) / span:.0f}/s)"
             f"  in flight {total.unconfirmed}  sent again {total.resent}"
         )
+        lately = replace(total, latencies=total.latencies.since(old.latencies))
+        self._watch({"t": time.time(), "phase": self._phase, **lately.summary()})
 
     def _summary(self, produced_s: float) -> dict[str, Any]:
         total = self._total()

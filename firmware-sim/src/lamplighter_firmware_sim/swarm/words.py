@@ -18,6 +18,7 @@ from lamplighter_protocols.errors import WireError
 from lamplighter_protocols.profile import Profile
 
 STREAM: Final = "live"
+BACKLOG: Final = "backlog"
 _SHAPE: Final = tuple(round(0.5 + 0.2 * math.sin(step * math.tau / 256), 4) for step in range(256))
 
 
@@ -62,6 +63,17 @@ def load_of(profile: Profile, points: int, interval_s: float = 0.0, wide: int = 
 
 def batch(load: Load, outbox: str, device: str, sequence: int, t: int) -> bytes:
     """Return the batch with record `sequence` of the live stream, sampled up to `t` (ms); always the same bytes."""
+    said = {"outbox": outbox, "stream": STREAM, "first": sequence, "sent": t}
+    return envelope.encode({**said, "records": [record(load, device, sequence, t)]})
+
+
+def backlog(outbox: str, first: int, sent: int, records: Sequence[dict[str, Any]]) -> bytes:
+    """Return a batch of the backlog stream with records from number `first` on."""
+    return envelope.encode({"outbox": outbox, "stream": BACKLOG, "first": first, "sent": sent, "records": records})
+
+
+def record(load: Load, device: str, sequence: int, t: int) -> dict[str, Any]:
+    """Return a readings record whose values follow from its number, sampled up to `t` (ms)."""
     rows, wide = load.rows, len(load.columns)
     missing = rows * wide - load.points
     m: dict[str, list[float | None]] = {}
@@ -73,8 +85,7 @@ def batch(load: Load, outbox: str, device: str, sequence: int, t: int) -> bytes:
         m[metric] = values
     step = load.row_ms
     first = t - (rows - 1) * step
-    record = {"kind": "readings", "device": device, "t": first, "dt": [row * step for row in range(rows)], "m": m}
-    return envelope.encode({"outbox": outbox, "stream": STREAM, "first": sequence, "sent": t, "records": [record]})
+    return {"kind": "readings", "device": device, "t": first, "dt": [row * step for row in range(rows)], "m": m}
 
 
 def birth(
@@ -101,11 +112,12 @@ def presence(state: str, session: int, reason: str, sent: int | None = None) -> 
 
 
 class Confirmed(NamedTuple):
-    """What a receipt says of the live stream: all `through` a number, and closed ranges beyond it."""
+    """What a receipt says of the live stream: all `through` a number and closed ranges beyond it; and of `backlog`."""
 
     through: int
     also: tuple[tuple[int, int], ...]
     wait_ms: int
+    backlog: int
 
 
 def receipt(payload: bytes, outbox: str) -> Confirmed | None:
@@ -119,6 +131,7 @@ def receipt(payload: bytes, outbox: str) -> Confirmed | None:
             int(said.get("through", {}).get(STREAM, 0)),
             tuple((int(first), int(last)) for first, last in ranges),
             int(said.get("retry_after_ms", 0)),
+            int(said.get("through", {}).get(BACKLOG, 0)),
         )
     except (WireError, ValueError, TypeError, AttributeError):
         return None

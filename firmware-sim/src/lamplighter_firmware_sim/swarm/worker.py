@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from lamplighter_firmware_sim.swarm.agent import Shared, SwarmAgent
+from lamplighter_firmware_sim.swarm.backlog import past_of
 from lamplighter_firmware_sim.swarm.figures import Figures
 from lamplighter_firmware_sim.swarm.fleet import Endpoint, Fleet, Pace, dice
 from lamplighter_firmware_sim.swarm.words import load_of
@@ -43,6 +44,7 @@ class Share:
     connects_s: float
     profile: str
     seed: int
+    backlog_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ class _Worker:
         profile = load_profiles()[share.profile]
         random = dice(share.seed)
         boot = new_ulid(_wall_ms(), os.urandom(10))
+        load = load_of(profile, share.points, share.interval_s)
+        past = past_of(load, share.interval_s, share.backlog_s, _wall_ms()) if share.backlog_s else None
         shared = Shared(
-            load=load_of(profile, share.points, share.interval_s),
+            load=load,
             profile=profile.id,
             version=version("lamplighter-firmware-sim"),
             heard_within_s=share.heard_within_s,
@@ -122,7 +126,11 @@ class _Worker:
             wall_ms=_wall_ms,
             figures=Figures(),
             dice=random,
+            past=past,
         )
+        if past:
+            shared.figures.backlog_records = past.records * len(share.credentials)
+            shared.figures.backlog_points = past.load.points * shared.figures.backlog_records
         fleet = Fleet(shared, share.broker, Pace(share.connects_s))
         fleet.hold(
             [
