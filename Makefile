@@ -26,8 +26,8 @@ check: .venv/.dev ## formatting, lint, types, import rules, freshness of generat
 	$(BIN)/lint-imports
 	$(BIN)/python tests/docs/generate.py --check
 
-bench: .venv/.dev ## measure, and print what was measured with the command that repeats it
-	@PYTHONPATH=tests exec $(BIN)/python -m bench
+bench: .venv/.dev .venv/.bench ## measure, print what was measured with the command that repeats it, draw charts: [MEASURES="city flat"]
+	@PYTHONPATH=tests exec $(BIN)/python -m bench $(MEASURES)
 
 chaos: .venv/.dev ## break everything by a seeded plan, show that nothing is lost: [SEED=] [MINUTES=5] [ON=nats|mosquitto|grown]
 	@PYTHONPATH=tests exec $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),5) --on $(or $(ON),nats)

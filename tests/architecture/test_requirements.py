@@ -13,7 +13,7 @@ from services.need import REPOSITORY
 
 FOLDER = REPOSITORY / "requirements"
 PIN = re.compile(r"^(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>[^\s;]+)")
-FILES = ("uv", "build", "runtime", "dev")
+FILES = ("uv", "build", "runtime", "dev", "bench")
 
 
 def pins(name: str) -> set[tuple[str, str]]:
@@ -49,6 +49,13 @@ def test_every_line_is_a_pin_with_hashes(name: str) -> None:
 
 def test_development_adds_to_what_runs_and_changes_nothing() -> None:
     assert pins("runtime") <= pins("dev")
+
+
+def test_what_draws_charts_is_in_nobody_elses_way() -> None:
+    ours = {name for name, _ in pins("dev")}
+    shared = {pin for pin in pins("bench") if pin[0] in ours}
+    assert shared <= pins("dev")
+    assert "matplotlib" not in ours
 
 
 @pytest.mark.parametrize("folder", MEMBERS.values())

@@ -10,57 +10,81 @@ import platform
 import subprocess
 import sys
 import tempfile
+import traceback
+from importlib.util import find_spec
 from pathlib import Path
 
-from bench.frame import Figure, Measure, Setting, table
+from bench.charts import draw_all
+from bench.frame import Figure, Measure, Setting, Timeline, table
 from bench.measures import MEASURES
 from services.need import REPOSITORY
 from services.process import Children
 
 COMMAND = "PYTHONPATH=tests .venv/bin/python -m bench"
+FOLDER = REPOSITORY / "bench-results"
+FAILED = "failed"
 MEMBERS = ("protocols", "agent", "hub", "firmware-sim")
 
 
-def take(measure: Measure, seconds: float, runs: int) -> list[Figure]:
-    """Take one measurement in a folder and with programs of its own."""
+def take(measure: Measure, given: argparse.Namespace) -> tuple[list[Figure], list[Timeline]]:
+    """Take one measurement in a folder and with programs of its own. One that fails says why and is no figure."""
     with tempfile.TemporaryDirectory(prefix="lamplighter-bench-") as folder:
         children = Children(Path(folder))
+        setting = Setting(Path(folder), children, given.seconds or measure.seconds, given.runs)
+        figures: list[Figure] = []
         try:
-            return list(measure.take(Setting(Path(folder), children, seconds, runs)))
+            figures += measure.take(setting)
+        except AssertionError as error:
+            traceback.print_exc()
+            figures.append(Figure(measure.name, None, "", note=f"{FAILED}: {str(error).splitlines()[0]}"))
         finally:
             children.end()
+        return figures, setting.timelines
 
 
 def main() -> int:
     """Run what was asked for. Returns 1 when a goal was missed or a measurement failed."""
     given = _arguments()
-    chosen = [measure for measure in MEASURES if not given.measures or measure.name in given.measures]
+    chosen = [measure for measure in MEASURES if measure.name in given.measures]
     for member in MEMBERS:  # as at every start but the first: what is compiled while it starts stays in its memory
         compileall.compile_dir(REPOSITORY / member / "src", quiet=1)
     figures: list[Figure] = []
+    timelines: list[Timeline] = []
     for measure in chosen:
         print(f"{measure.name}: {measure.about} ...", file=sys.stderr)
-        figures += take(measure, given.seconds or measure.seconds, given.runs)
-    print(f"\n{machine()}\n\n{table(figures)}\n")
+        found, seen = take(measure, given)
+        figures += found
+        timelines += seen
+    where = machine()
+    print(f"\n{where}\n\n{table(figures)}\n")
     for measure in chosen:
-        seconds = given.seconds or measure.seconds
         runs = f" --runs {given.runs}" if measure.name == "throughput" else ""
-        print(f"{measure.name:12}{COMMAND} {measure.name} --seconds {seconds:g}{runs}")
-    _keep(figures)
-    return int(any(figure.verdict.startswith("MISSED") for figure in figures))
+        print(f"{measure.name:12}{COMMAND} {measure.name} --seconds {given.seconds or measure.seconds:g}{runs}")
+    _keep(where, figures, timelines)
+    return int(any(figure.verdict.startswith("MISSED") or figure.note.startswith(FAILED) for figure in figures))
 
 
 def _arguments() -> argparse.Namespace:
     names = [measure.name for measure in MEASURES]
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(names)}; all when none is named")
-    usual = ", ".join(f"{measure.name} {measure.seconds:g}" for measure in MEASURES)
-    parser.add_argument("--seconds", type=float, help=f"how long each runs (default: {usual})")
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description=__doc__, epilog=_told(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help="the short ones when none is named")
+    parser.add_argument("--seconds", type=float, help="how long each runs, in place of what is usual for it")
     parser.add_argument("--runs", type=int, default=3, help="runs of throughput, of which the median counts")
     given = parser.parse_args()
     if unknown := set(given.measures) - set(names):
         parser.error(f"no measure {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    given.measures = given.measures or [measure.name for measure in MEASURES if not measure.long]
     return given
+
+
+def _told() -> str:
+    lines = [
+        f"  {measure.name:12}{measure.about}; {measure.seconds:g} s{', only when named' if measure.long else ''}"
+        for measure in MEASURES
+    ]
+    return "\n".join(["measures:", *lines])
 
 
 def machine() -> str:
@@ -81,11 +105,20 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def _keep(figures: list[Figure]) -> None:
-    folder = REPOSITORY / "bench-results"
-    folder.mkdir(exist_ok=True)
-    kept = [{**figure._asdict(), "verdict": figure.verdict} for figure in figures]
-    (folder / "latest.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+def _keep(where: str, figures: list[Figure], timelines: list[Timeline]) -> None:
+    """Keep what was measured, and draw it where the library for that is there."""
+    FOLDER.mkdir(exist_ok=True)
+    kept = {
+        "machine": where,
+        "figures": [{**figure._asdict(), "verdict": figure.verdict} for figure in figures],
+        "timelines": [timeline._asdict() for timeline in timelines],
+    }
+    (FOLDER / "latest.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    if find_spec("matplotlib") is None:
+        print("\nno charts: requirements/install bench brings what draws them, then python -m bench.charts")
+        return
+    for path in draw_all(FOLDER / "latest.json"):
+        print(f"chart       {path.relative_to(REPOSITORY)}")
 
 
 if __name__ == "__main__":

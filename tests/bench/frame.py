@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import linear_regression
 from typing import NamedTuple
 
 from services.process import Children
@@ -18,10 +19,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Figure(NamedTuple):
-    """One number. `goal` is what it should be at most (or at least, where `more` is better); 0 for none."""
+    """One number, None where it could not be taken. `goal` is what it should be at most (or at least, where `more` is
+    better); 0 for none."""
 
     what: str
-    value: float
+    value: float | None
     unit: str
     goal: float = 0
     more: bool = False
@@ -37,18 +39,29 @@ class Figure(NamedTuple):
         """Return `met`, or `MISSED` and by how much; empty without a goal."""
         if not self.goal:
             return ""
+        if self.value is None:
+            return "not taken"
         met = self.value >= self.goal if self.more else self.value <= self.goal
         return "met" if met else f"MISSED by {abs(self.value / self.goal - 1):.0%}"
 
 
+class Timeline(NamedTuple):
+    """What was seen second by second, for a chart: `rows` hold `s` (seconds from the start) and what was looked at."""
+
+    name: str
+    title: str
+    rows: list[dict[str, float]]
+
+
 @dataclass
 class Setting:
-    """Where a measurement works, for how long, and how often where it takes a median."""
+    """Where a measurement works, for how long, how often where it takes a median, and where it leaves timelines."""
 
     folder: Path
     children: Children
     seconds: float
     runs: int
+    timelines: list[Timeline] = field(default_factory=list)
 
     def spend(self) -> None:
         """Let the measured programs run for the time of a measurement."""
@@ -57,12 +70,16 @@ class Setting:
 
 
 class Measure(NamedTuple):
-    """A measurement: its name on the command line, the function that takes it, and how long it runs unless told."""
+    """A measurement: its name on the command line, the function that takes it, and how long it runs unless told.
+
+    A `long` one is taken only when it is named.
+    """
 
     name: str
     about: str
     take: Callable[[Setting], Iterator[Figure]]
     seconds: float
+    long: bool = False
 
 
 def resident_mb(pid: int, part: str = "VmRSS") -> float:
@@ -77,6 +94,20 @@ def cpu_s(pid: int) -> float:
     """Return the processor time that a process has used so far, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def children_of(pid: int) -> dict[str, int]:
+    """Return the running children of a process: names of their programs, and their process ids."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text(encoding="ascii").split():
+            found[Path(f"/proc/{child}/comm").read_text(encoding="utf-8").strip()] = int(child)
+    return found
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Return the slope of the line through points (x, y) with the least squares of distances in y."""
+    return linear_regression(*zip(*points, strict=True)).slope
 
 
 HEAD = ("what", "value", "unit", "goal", "verdict", "note")
@@ -96,5 +127,10 @@ def table(figures: list[Figure]) -> str:
 
 
 def _line(one: Figure) -> tuple[str, ...]:
-    value = f"{one.value:,.3g}" if one.value < 100 else f"{one.value:,.0f}"
-    return one.what, value, one.unit, one.aim, one.verdict, one.note
+    return one.what, _number(one.value), one.unit, one.aim, one.verdict, one.note
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"

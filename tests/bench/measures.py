@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.crowds import backlog, city, flat
 from bench.field import Background, CountingProxy, ModbusDevices
 from bench.frame import BIN, Figure, Measure, Setting, cpu_s, resident_mb
 from bench.throughput import throughput
@@ -140,4 +141,7 @@ MEASURES = (
     Measure("agent", "an agent with ten Modbus devices at 1 Hz", agent_modbus, 60),
     Measure("hub", "a hub that nobody talks to", hub_idle, 60),
     Measure("throughput", "from publish to receipt, 1, 10 and 60 points a message", throughput, 10),
+    Measure("city", "15,000 agents at the pace of a city", city, 60),
+    Measure("backlog", "an hour of backlog from 1,000 agents, beside live data", backlog, 300, long=True),
+    Measure("flat", "memory while a city offers ten times its points", flat, 900, long=True),
 )

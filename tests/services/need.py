@@ -24,12 +24,15 @@ PACKAGES = {
     "psql": "postgresql",
 }
 """Which Debian package brings a program; `.ci/run` installs them all."""
-SCRIPTS = {"influxd": "deploy/influxdb/build-influxd.sh"}
-"""Which script of ours builds a program that Debian does not have; `.ci/run` calls it."""
+SCRIPTS = {
+    "influxd": "deploy/influxdb/build-influxd.sh",
+    "telegraf": "tests/bench/telegraf/build-telegraf.sh",
+}
+"""Which script of ours builds a program that Debian does not have; `.ci/run` calls that of influxd."""
 _ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 _VERSIONED_FOLDERS = Path("/usr/lib/postgresql")
 _BUILT = Path.home() / ".cache" / "lamplighter" / "bin"
-"""Where deploy/influxdb/build-influxd.sh puts what it builds."""
+"""Where these scripts put what they build."""
 
 
 def missing(what: str) -> NoReturn:
@@ -41,10 +44,21 @@ def missing(what: str) -> NoReturn:
 
 def need(program: str) -> Path:
     """Return the path of a program, also one that is on nobody's PATH, or that we built."""
-    found = shutil.which(program) or shutil.which(program, path=f"{_ADMIN_FOLDERS}:{_BUILT}") or _newest(program)
+    found = find(program)
     if found is None:
-        missing(f"needs {program}: {SCRIPTS.get(program) or f'apt install {PACKAGES.get(program, program)}'}")
-    return Path(found)
+        missing(lack(program))
+    return found
+
+
+def find(program: str) -> Path | None:
+    """Return the path of a program as `need` does; None when it is not there."""
+    found = shutil.which(program) or shutil.which(program, path=f"{_ADMIN_FOLDERS}:{_BUILT}") or _newest(program)
+    return Path(found) if found else None
+
+
+def lack(program: str) -> str:
+    """Say what would bring a program."""
+    return f"needs {program}: {SCRIPTS.get(program) or f'apt install {PACKAGES.get(program, program)}'}"
 
 
 def _newest(program: str) -> str | None:
