@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from paho.mqtt.enums import MQTTErrorCode
 
+from chaos.machine import SmallDisk
 from lamplighter_hub.broker import nats
 from lamplighter_hub.broker.nats import BrokerFailed, NatsOptions, NatsServer
 from lamplighter_hub.uplink.session import Session
@@ -185,6 +187,42 @@ def test_a_full_store_confirms_no_more_and_serves_again_when_it_is_read(tmp_path
             back.stop()
     finally:
         server.stop()
+
+
+def test_a_disk_that_was_full_leaves_no_server_that_stores_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SmallDisk(tmp_path / "disk", 64)
+    if not disk.real:
+        pytest.skip("needs root: a disk of its own")
+    monkeypatch.setattr(nats, "LOOK_AT_STORE_S", 1.0)
+    topic = topics.build("air-1", Channel.BIRTH)
+    try:
+        with nats_server(disk.folder / "broker") as broker:
+            server = broker.server
+            with plain(broker.port, server.username, server.password, clean=False) as hub:
+                hub.connect()
+                hub.subscribe(topics.hub_filter(), 1)
+            assert confirms(broker.port, topic, b"small")
+            disk.fill()
+            eventually(lambda: not confirms(broker.port, topic, bytes(100_000)), within_s=30)
+            assert server.restarts == 0
+            disk.drain()
+            eventually(lambda: confirms(broker.port, topic, b"small"), within_s=60)
+            assert server.restarts == 1
+    finally:
+        disk.close()
+
+
+def confirms(port: int, topic: str, payload: bytes) -> bool:
+    """Whether a message of an agent at QoS 1 is confirmed; the broker ends the connection of one that is not."""
+    with contextlib.suppress(AssertionError, OSError), plain(port, "air-1", secret_of("air-1")) as agent:
+        agent.connect()
+        waits = agent.client.publish(topic, payload, 1)
+        with contextlib.suppress(RuntimeError, ValueError):
+            waits.wait_for_publish(3)
+        return waits.is_published()
+    return False
 
 
 def test_it_is_restarted_every_time(tmp_path: Path) -> None:

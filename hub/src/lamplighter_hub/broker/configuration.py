@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from lamplighter_protocols import topics
 
+LOG_FILE: Final = "nats-server.log"
 HUB_USER: Final = "_hub"
 """The hub's MQTT user. Agent ids have no underscore, so nobody can be enrolled under our names."""
 CALLOUT_USER: Final = "_callout"
@@ -80,7 +81,7 @@ def _document(options: NatsOptions, secret: Secrets, mqtt_port: int) -> dict[str
         "server_name": "lamplighter",
         "listen": "127.0.0.1:-1",
         "ports_file_dir": str(options.folder),
-        "log_file": str(options.folder / "nats-server.log"),
+        "log_file": str(options.folder / LOG_FILE),
         "log_size_limit": 8 * _MIB,
         "logfile_max_num": 3,
         "max_connections": options.max_connections,

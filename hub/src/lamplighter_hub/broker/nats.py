@@ -26,6 +26,7 @@ from lamplighter_hub.broker.callout import Callout, Decide, Refused, Tally, new_
 from lamplighter_hub.broker.configuration import HUB_USER, NatsOptions
 from lamplighter_hub.broker.leash import leashed
 from lamplighter_hub.broker.program import BrokerFailed, Program, find_server
+from lamplighter_hub.broker.stuck import StuckStore
 
 __all__ = ["BrokerFailed", "NatsOptions", "NatsServer"]
 
@@ -39,6 +40,7 @@ KICK_WITHIN_S: Final = 10.0
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 10.0
 LOOK_EVERY_S: Final = 0.02
+LOOK_AT_STORE_S: Final = 10.0
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to connect to when it listens everywhere
 
 _log = logging.getLogger(__name__)
@@ -147,7 +149,7 @@ class NatsServer:
             async with self._serving(program) as callout:
                 served = True
                 self._settle()
-                await _either(self._stop, callout.lost)
+                await self._watch(callout)
             self._note("nats-server ended")
         except (BrokerFailed, ConnectionError) as error:
             self._note(str(error))
@@ -155,6 +157,13 @@ class NatsServer:
             _log.warning("broker: a defect ended the watch over nats-server", exc_info=True)
             self._note(f"{type(error).__name__} while watching nats-server")
         return served
+
+    async def _watch(self, callout: Callout) -> None:
+        """Return when the server shall end, or has ended. Raises BrokerFailed when it must be started again."""
+        store = StuckStore(self._options.folder / configuration.LOG_FILE)
+        while not await _either(self._stop, callout.lost, LOOK_AT_STORE_S):
+            if store.look():
+                raise BrokerFailed("nats-server stores nothing since its disk was full; it is started again")
 
     @contextlib.asynccontextmanager
     async def _serving(self, program: Program) -> AsyncIterator[Callout]:
@@ -223,11 +232,12 @@ class NatsServer:
         self.trouble = trouble
 
 
-async def _either(first: asyncio.Event, second: asyncio.Event) -> None:
+async def _either(first: asyncio.Event, second: asyncio.Event, within_s: float) -> bool:
     waits = [asyncio.ensure_future(event.wait()) for event in (first, second)]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
+    return first.is_set() or second.is_set()
 
 
 async def _free_port(host: str, port: int) -> int:
@@ -258,7 +268,7 @@ def _end(process: subprocess.Popen[bytes], *, politely: bool) -> None:
 def _last_words(folder: Path) -> str:
     """The last line that the server wrote, from its log or its standard error."""
     lines: list[str] = []
-    for name in ("nats-server.log", "nats-server.err"):
+    for name in (configuration.LOG_FILE, "nats-server.err"):
         with contextlib.suppress(OSError):
             lines += (folder / name).read_text("utf-8", "replace").splitlines()[-1:]
     return re.sub(r"^\[\d+\] \S+ \S+ ", "", lines[-1])[-300:] if lines else "it said nothing"
