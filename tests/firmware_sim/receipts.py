@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from lamplighter_protocols import envelope
 from lamplighter_protocols.model import parse_model
 from lamplighter_protocols.presence import Birth, Presence
+from lamplighter_protocols.readings import ReadingsRecord
 from lamplighter_protocols.records import BadRecord, parse_batch
 from lamplighter_protocols.topics import Channel, build, hub_filter, parse
 
@@ -40,12 +41,15 @@ class Receipts:
         self.sessions: dict[str, list[int]] = defaultdict(list)
         self.backlog: dict[str, list[int]] = defaultdict(list)
         self.points = 0
+        self.overlaps = 0
+        """Records that begin before the newest one of their device has ended."""
         self.bad: Counter[str] = Counter()
         self.batches = 0
         self.silent = False
         self._ignore = ignore
         self._strict = strict
         self._through: Counter[str] = Counter()
+        self._newest: dict[str, int] = {}
         self._subscribed = threading.Event()
         self._port = port
         self.client = paho.Client(CallbackAPIVersion.VERSION2, "receipts")
@@ -87,6 +91,7 @@ class Receipts:
                     self.bad[str(record.error)] += 1
                 elif record.kind == "readings":
                     self.points += len(record.points())
+                    self._follow(record)
         else:
             said = envelope.decode(payload)
             outbox, stream, first, count = said["outbox"], said["stream"], said["first"], len(said["records"])
@@ -105,6 +110,10 @@ class Receipts:
     def _answer(self, agent: str, receipt: dict[str, Any]) -> None:
         now = time.time_ns() // 1_000_000
         self.client.publish(build(agent, Channel.RECEIPT), envelope.encode({**receipt, "now": now}))
+
+    def _follow(self, record: ReadingsRecord) -> None:
+        self.overlaps += record.t + min(record.dt) <= self._newest.get(record.device, 0)
+        self._newest[record.device] = record.t + max(record.dt)
 
 
 if __name__ == "__main__":

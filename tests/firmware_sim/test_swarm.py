@@ -192,6 +192,16 @@ def test_a_backlog_goes_out_beside_new_records(broker: Mosquitto, tmp_path: Path
     assert any(second["latency_ms"]["p99"] for second in seconds)
 
 
+def test_records_that_had_to_wait_follow_each_other_in_time(broker: Mosquitto) -> None:
+    arguments = ("--agents", "10", "--rate", "500", "--points", "12", "--window", "8", "--seconds", "2")
+    with Receipts(broker.port) as hub:
+        code, said, notes = swarm(broker.url, *arguments)
+    assert code == 0, notes
+    assert said["held_back"] > 0, "offered more than was taken"
+    assert said["confirmed"] == said["records"]
+    assert hub.overlaps == 0
+
+
 def test_what_the_hub_does_not_confirm_is_sent_again(broker: Mosquitto) -> None:
     with Receipts(broker.port, ignore=lambda number: 10 <= number < 30) as hub:
         code, said, notes = swarm(broker.url, "--agents", "20", "--rate", "2", "--points", "1", "--seconds", "4")

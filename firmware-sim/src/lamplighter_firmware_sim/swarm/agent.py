@@ -84,6 +84,7 @@ class SwarmAgent(asyncio.Protocol):
         "_shared",
         "_timer",
         "_transport",
+        "_wall_at_0",
         "_watcher",
         "attempts",
         "id",
@@ -116,6 +117,7 @@ class SwarmAgent(asyncio.Protocol):
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._birth_due = self._resend_due = self._heard_due = self._produce_due = float("inf")
+        self._wall_at_0 = 0.0
 
     @property
     def device(self) -> str:
@@ -134,7 +136,9 @@ class SwarmAgent(asyncio.Protocol):
         self.producing = on and self._shared.interval_s > 0
         self._produce_due = float("inf")
         if self.producing:
-            self._produce_due = self._shared.now() + self._shared.dice.random() * self._shared.interval_s
+            now = self._shared.now()
+            self._produce_due = now + self._shared.dice.random() * self._shared.interval_s
+            self._wall_at_0 = self._wall() - now * 1000
         self.wake()
 
     def abort(self) -> None:
@@ -315,10 +319,13 @@ class SwarmAgent(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(max(due - self._shared.now(), 0.0), self.wake)
 
     def _make_due(self, now: float) -> None:
-        """Make the records that are due; more than the window holds must wait for receipts."""
+        """Make the records that are due; more than the window holds must wait for receipts.
+
+        A record's time is when it was due, as that of a device that keeps its pace whatever becomes of its batches.
+        """
         while now >= self._produce_due and len(self._pending) < self._shared.window:
             self._sequence += 1
-            pending = Pending(self._sequence, self._wall(), now)
+            pending = Pending(self._sequence, round(self._wall_at_0 + self._produce_due * 1000), now)
             self._pending.append(pending)
             figures = self._shared.figures
             figures.records += 1
