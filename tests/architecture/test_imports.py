@@ -15,6 +15,7 @@ OWNERS = {
     ("lamplighter_firmware_sim", "paho"): "lamplighter_firmware_sim.swarm",
     ("lamplighter_firmware_sim", "pymodbus"): "lamplighter_firmware_sim.faces.modbus_tcp",
     ("lamplighter_hub", "duckdb"): "lamplighter_hub.series.engine",
+    ("lamplighter_hub", "msgspec"): "lamplighter_hub.ingest.plain",
     ("lamplighter_hub", "nats"): "lamplighter_hub.broker.callout",
     ("lamplighter_hub", "paho"): "lamplighter_hub.uplink.session",
     ("lamplighter_hub", "influxdb_client"): "lamplighter_hub.series.influx.client",

@@ -7,12 +7,12 @@ metric: the rest of the record goes through.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from lamplighter_protocols.errors import BadField
 from lamplighter_protocols.profile import Metric, Profile
-from lamplighter_protocols.readings import Quality, Reading, ReadingsRecord, Value
+from lamplighter_protocols.readings import Quality, Reading, Value
 
 _TYPES: Final = {"number": float, "boolean": bool, "string": str}
 
@@ -29,6 +29,26 @@ class CheckedColumn(NamedTuple):
     qualities: Sequence[Quality | None] | None
 
 
+class Columns(Protocol):
+    """A `ReadingsRecord`, or what has its columns. Lists are as long as `dt`, values of a metric of one type."""
+
+    @property
+    def t(self) -> int:
+        """Time base in ms."""
+
+    @property
+    def dt(self) -> Sequence[int]:
+        """Offsets of the samples in ms, one at least."""
+
+    @property
+    def m(self) -> Mapping[str, Sequence[Value | None]]:
+        """Values by metric."""
+
+    @property
+    def q(self) -> Mapping[str, Sequence[Quality | None]]:
+        """Flags by metric, as far as there are any."""
+
+
 def check(profile: Profile, reading: Reading) -> Quality:
     """Return the quality that a reading deserves. Raises BadField `m.METRIC` for one that cannot be taken."""
     metric = _metric(profile, reading.metric)
@@ -39,24 +59,30 @@ def check(profile: Profile, reading: Reading) -> Quality:
     return Quality.OUT_OF_RANGE if _outside(metric, reading.value) else Quality.GOOD
 
 
-def check_record(profile: Profile, record: ReadingsRecord) -> tuple[list[CheckedColumn], list[BadField]]:
+def check_record(profile: Profile, record: Columns) -> tuple[list[CheckedColumn], list[BadField]]:
     """Return a record's columns, flagged, and one refusal for each metric that cannot be taken (`field` = m.METRIC)."""
-    start = record.t
+    start, flags = record.t, record.q
     times = [start + offset for offset in record.dt]
     taken: list[CheckedColumn] = []
     refused: list[BadField] = []
     for name, values in record.m.items():
         try:
-            taken.append(_checked(_metric(profile, name), name, times, values, record.q.get(name)))
+            column = _checked(_metric(profile, name), name, times, values, flags.get(name))
         except BadField as error:
             refused.append(error)
-    for name in record.q.keys() - record.m.keys() if record.q else ():
+        else:
+            if column.times:
+                taken.append(column)
+    for name in flags.keys() - record.m.keys() if flags else ():
         try:
             _metric(profile, name)
-            taken.append(_present(name, times, [None] * len(times), record.q[name]))
         except BadField as error:
             refused.append(error)
-    return [column for column in taken if column.times], refused
+        else:
+            column = _present(name, times, [None] * len(times), flags[name])
+            if column.times:
+                taken.append(column)
+    return taken, refused
 
 
 def _metric(profile: Profile, name: str) -> Metric:

@@ -17,7 +17,8 @@ from lamplighter_protocols.model import Millis, WireModel
 MAX_SAMPLES: Final = 10_000
 MAX_METRICS: Final = 256
 MAX_TEXT: Final = 1024
-_YEAR_MS: Final = 366 * 86_400_000
+MAX_OFFSET_MS: Final = 366 * 86_400_000
+"""How far a sample may be from the time of its record."""
 
 Value = float | bool | str
 UnknownClock = Literal["unsynced"] | None
@@ -89,7 +90,7 @@ class ReadingsRecord(WireModel):
             for name, column in columns.items():
                 if len(column) != rows:
                     raise ValueError(f"{part}.{name}: has {len(column)} entries for {rows} times in dt")
-        if max(self.dt) > _YEAR_MS or min(self.dt) < -_YEAR_MS:
+        if max(self.dt) > MAX_OFFSET_MS or min(self.dt) < -MAX_OFFSET_MS:
             raise ValueError("dt: holds an offset of more than a year")
         return self
 

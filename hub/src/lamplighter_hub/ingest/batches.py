@@ -55,8 +55,7 @@ def take_batch(
         group.counts["shed_torn"] += 1
         return
     group.draft.receive(agent, header, len(records))
-    group.judgement.filling = header.held.get(Stream.BACKLOG, 0) > 0
-    origin = Origin(agent, arrived_ms, header.outbox, header.stream)
+    origin = Origin(agent, arrived_ms, header.outbox, header.stream, header.held.get(Stream.BACKLOG, 0) > 0)
     taken = [
         not new or _take_record(group, origin, number, record, owner)
         for number, record, new in zip(count(header.first), records, fresh, strict=False)
@@ -68,7 +67,7 @@ def take_batch(
             group.draft.declare(agent, header.outbox, record)
     group.draft.heed(agent, header.outbox, header.held, header.freed)
     group.receipts.add((agent, header.outbox))
-    group.counts["records"] += len(records)
+    group.records += len(records)
 
 
 def _unknown(agent: str, records: Sequence[Record | BadRecord], owner: OwnerProfile) -> set[str]:
@@ -123,24 +122,24 @@ def _take_readings(group: Group, origin: Origin, number: int, record: ReadingsRe
     if profile is None:
         return False
     good, odd = parted(record, group.now_ms)
-    stored, refused = take_readings(group, origin.agent, good, profile) if good else (False, False)
+    stored, refused = take_readings(group, origin, good, profile) if good else (False, False)
     kept = stored or not (refused or odd)
     if odd:
         hold(group, origin, number, odd, counted=not kept)
     return kept
 
 
-def take_readings(group: Group, agent: str, record: ReadingsRecord, profile: Profile) -> tuple[bool, bool]:
+def take_readings(group: Group, origin: Origin, record: ReadingsRecord, profile: Profile) -> tuple[bool, bool]:
     """Take readings whose times are right; return whether any is stored, and whether any was set aside."""
     columns, refused = check_record(profile, record)
     for error in refused:
         metric = error.field.removeprefix("m.")
         part = record.model_copy(update={"m": {metric: record.m.get(metric, [])}, "q": {}})
-        refuse_part(group, agent, "bad_value", part.model_dump(mode="json"), error, record.device)
-    samples = [Samples(record.device, *column) for column in group.judgement.of(profile, record.device, columns)]
-    group.samples += samples
-    group.counts["points"] += sum(len(column.times) for column in samples)
-    return bool(samples), bool(refused)
+        refuse_part(group, origin.agent, "bad_value", part.model_dump(mode="json"), error, record.device)
+    judged = group.judgement.of(profile, record.device, columns, filling=origin.filling)
+    group.samples += [Samples(record.device, *column) for column in judged]
+    group.points += sum(len(column.times) for column in judged)
+    return bool(judged), bool(refused)
 
 
 def _take_event(group: Group, origin: Origin, number: int, record: EventRecord, owner: OwnerProfile) -> bool:

@@ -56,10 +56,9 @@ def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -
         names = {column.metric for column in columns}
         new = fresh(group, pack.device, [reading for reading in readings if reading.metric in names], known)
         columns = check_record(profile, columnar(pack.device, new))[0] if new else []
-    group.judgement.filling = False  # it has no outbox that could hold anything back
     columns = group.judgement.of(profile, pack.device, columns)
     group.samples += [Samples(pack.device, *column) for column in columns]
-    group.counts["points"] += sum(len(column.times) for column in columns)
+    group.points += sum(len(column.times) for column in columns)
 
 
 def fresh(group: Group, device: str, readings: list[Reading], known: Known) -> list[Reading]:

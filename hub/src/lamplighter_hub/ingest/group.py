@@ -44,6 +44,8 @@ class Group:
     foreign: dict[str, set[tuple[str, int, Value | None]]] = field(default_factory=dict)
     """What foreign devices said in this group that might come again: metric, time and value, by device."""
     judgement: Judgement = field(default_factory=lambda: Judge().begin())
+    records: int = 0
+    points: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
     def turns(self) -> list[Turn]:

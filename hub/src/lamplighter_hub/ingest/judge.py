@@ -55,19 +55,23 @@ class Judge:
 
 
 class Judgement:
-    """What a group of messages has seen so far. `filling` says that the agent in hand still holds a backlog."""
+    """What a group of messages has seen so far."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self.seen: dict[str, State] = {}
-        self.filling = False
 
-    def of(self, profile: Profile, device: str, columns: list[CheckedColumn]) -> list[CheckedColumn]:
-        """Return the columns of one record of a device with the flags that they deserve."""
+    def of(
+        self, profile: Profile, device: str, columns: list[CheckedColumn], *, filling: bool = False
+    ) -> list[CheckedColumn]:
+        """Return the columns of one record of a device with the flags that they deserve.
+
+        `filling` says that its agent still holds a backlog.
+        """
         plan = self._judge.plan(profile)
         if plan is None or not columns:
             return columns
         state = self.seen.get(device)
         if state is None or state.profile != plan.profile:
             state = self.seen[device] = self._judge.state(plan, device)
-        return checks.check_columns(plan, state, columns, filling=self.filling)
+        return checks.check_columns(plan, state, columns, filling=filling)

@@ -20,6 +20,7 @@ from lamplighter_hub.ingest.foreign import Foreign, Known, take_senml
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.ingest.judge import Judge
 from lamplighter_hub.ingest.newcomers import Newcomers
+from lamplighter_hub.ingest.plain import take_plain
 from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.series.store import SeriesError, TimeSeries
 from lamplighter_hub.uplink.session import Message
@@ -208,6 +209,8 @@ class Pipeline:
     def _check(self, group: Group, message: Message, address: Address) -> None:
         try:
             if address.channel is Channel.BATCH:
+                if take_plain(group, address.agent, message.payload, self._owner):
+                    return
                 take_batch(group, address.agent, message.payload, self._owner, self._newcomers, message.arrived_ms)
             else:
                 pack = Foreign(address.agent, address.device, message.payload, message.qos > 0, message.arrived_ms)
@@ -237,6 +240,8 @@ class Pipeline:
     def _count(self, group: Group, messages: int) -> None:
         self.counts.update(group.counts)
         self.counts["messages"] += messages
+        self.counts["records"] += group.records
+        self.counts["points"] += group.points
         self.counts["commits"] += 1
         self.counts["quarantined"] += len(group.quarantined)
         self.counts["events"] += len(group.events)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from lamplighter_hub.ingest.batches import OwnerProfile, take_readings
 from lamplighter_hub.ingest.foreign import Known, fresh
 from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.ingest.times import Origin
 from lamplighter_hub.series.store import Held, Mark, Quarantined, Release, StoredEvent
 from lamplighter_protocols.profile import Profile
 from lamplighter_protocols.readings import ReadingsRecord, columnar
@@ -32,7 +33,6 @@ class Corrected(NamedTuple):
 
 def take_release(group: Group, found: Sequence[Corrected], owner: OwnerProfile, known: Known, by: str) -> None:
     """Take corrected entries into the group, in the order given; what cannot be stored any more stays set aside."""
-    group.judgement.filling = True  # late: a gap before it says nothing of the device
     _recognise(group, found, known)
     for item in found:
         if item.content is None or _take(group, item.entry, item.content, owner):
@@ -65,7 +65,8 @@ def _take_pack(group: Group, entry: Quarantined, content: ReadingsRecord, profil
 
 
 def _store(group: Group, entry: Quarantined, content: ReadingsRecord, profile: Profile) -> bool:
-    return take_readings(group, entry.agent, content, profile)[0]
+    origin = Origin(entry.agent, entry.at, filling=True)  # late: a gap before it says nothing of the device
+    return take_readings(group, origin, content, profile)[0]
 
 
 def _book(group: Group, agent: str, held: Held) -> None:

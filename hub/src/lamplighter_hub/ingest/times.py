@@ -23,12 +23,16 @@ UNSYNCED: Final = BadField("its agent does not know how wrong the clock was: rel
 
 
 class Origin(NamedTuple):
-    """Where records came from, and when (ms). A foreign device has no outbox and no stream."""
+    """Where records came from, and when (ms). A foreign device has no outbox and no stream.
+
+    `filling` says that what lies before them may still come: their agent holds a backlog, or they are late themselves.
+    """
 
     agent: str
     arrived_ms: int
     outbox: str = ""
     stream: str = ""
+    filling: bool = False
 
 
 def possible(t: int, now_ms: int) -> bool:

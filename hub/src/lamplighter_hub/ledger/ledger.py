@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from lamplighter_hub.ledger.account import Account, Hole, Key
@@ -46,14 +47,41 @@ class Row(NamedTuple):
     holes: list[Hole]
 
 
+@dataclass(slots=True)
+class _Run:
+    """A mark that may still grow."""
+
+    first: int
+    last: int
+    stored: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+
+    def add(self, stored: int, duplicate: int, quarantined: int) -> None:
+        """Count what became of more records."""
+        self.stored += stored
+        self.duplicate += duplicate
+        self.quarantined += quarantined
+
+    def mark(self, key: Key) -> Mark:
+        """Return it as it is stored."""
+        return Mark(*key, self.first, self.last, self.stored, self.duplicate, self.quarantined, 0)
+
+
 class Draft:
     """Changes of one commit at a time (ms). Nothing of it counts before `Ledger.take`."""
 
     def __init__(self, ledger: Ledger, now_ms: int) -> None:
         self._ledger = ledger
         self._accounts: dict[Key, Account] = {}
+        self._runs: dict[Key, _Run] = {}
+        self._closed: list[Mark] = []
         self.now_ms = now_ms
-        self.marks: list[Mark] = []
+
+    @property
+    def marks(self) -> list[Mark]:
+        """Return what this commit books, neighbouring numbers of a stream in one mark."""
+        return self._closed + [run.mark(key) for key, run in self._runs.items()]
 
     def account(self, key: Key) -> Account:
         """Return the account as this draft sees it."""
@@ -74,8 +102,38 @@ class Draft:
 
     def book(self, mark: Mark) -> None:
         """Add a mark to this commit."""
-        self.marks.append(mark)
-        self.account(Key(mark.agent, mark.outbox, mark.stream)).take(mark)
+        key = Key(mark.agent, mark.outbox, mark.stream)
+        self.account(key).take(mark)
+        if mark.dropped:
+            self._closed.append(mark)
+        else:
+            self._run(key, mark.first, mark.last).add(mark.stored, mark.duplicate, mark.quarantined)
+
+    def awaits(self, agent: str, outbox: str, stream: Stream, first: int) -> bool:
+        """Whether a stream is known and this is its very next number. What is not known is not opened by asking."""
+        key = Key(agent, outbox, stream)
+        account = self._accounts.get(key) or (self.account(key) if self._ledger.knows(key) else None)
+        return account is not None and first > 1 and first == account.seen.highest + 1
+
+    def extend(self, agent: str, outbox: str, stream: Stream, first: int, count: int) -> None:
+        """Book so many records that a stream awaited, all of which are kept."""
+        key, last = Key(agent, outbox, stream), first + count - 1
+        account = self.account(key)
+        account.seen.add(first, last)
+        account.received += count
+        account.stored += count
+        self._run(key, first, last).stored += count
+
+    def _run(self, key: Key, first: int, last: int) -> _Run:
+        """Return the run of numbers that goes on with these, or begins with them."""
+        run = self._runs.get(key)
+        if run is not None and run.last + 1 == first:
+            run.last = last
+            return run
+        if run is not None:
+            self._closed.append(run.mark(key))
+        run = self._runs[key] = _Run(first, last)
+        return run
 
     def declare(self, agent: str, outbox: str, record: DroppedRecord) -> None:
         """Book what an agent had to give up, as far as it has not arrived: that much is exactly what is lost."""
@@ -149,6 +207,10 @@ class Ledger:
             for key, account in draft.changed().items():
                 self._open(key, account)
                 self._remember_holes(key, account)
+
+    def knows(self, key: Key) -> bool:
+        """Whether there is such an account."""
+        return key in self._accounts
 
     def snapshot(self, key: Key) -> Account:
         """Return a copy of an account; an empty one when it is new."""
