@@ -84,7 +84,7 @@ def agent_modbus(at: Setting) -> Iterator[Figure]:
     with Background().running() as background:
         agent = Agent("bench-1", at.folder / "agent", at.children)
         agent.configure(_agent_toml(profiles, background.run(field.start()))).enroll(hub)
-        _redirect(agent.folder, hub.mqtt_port, background.run(proxy.start()))
+        redirect(agent.folder, hub.mqtt_port, background.run(proxy.start()))
         agent.start()
         eventually(lambda: _points(hub) > 0, within_s=60)
         before = _after_a_batch(hub, proxy)
@@ -127,7 +127,7 @@ def _agent_toml(profiles: Path, port: int) -> str:
     return head + "".join(devices)
 
 
-def _redirect(folder: Path, broker: int, proxy: int) -> None:
+def redirect(folder: Path, broker: int, proxy: int) -> None:
     """Send the enrolled agent through the proxy."""
     changed = 0
     for path in (folder / "state").rglob("*.json"):

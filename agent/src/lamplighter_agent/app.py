@@ -29,12 +29,14 @@ from lamplighter_agent.driver import Context, Driver, Event, Fatal
 from lamplighter_agent.errors import Mistake
 from lamplighter_agent.keys import TrustedKeys
 from lamplighter_agent.link import Link, LinkPlan
+from lamplighter_agent.metering import Meter
 from lamplighter_agent.outbox import Outbox
 from lamplighter_agent.recorder import Recorder
 from lamplighter_agent.refusals import Refusals
 from lamplighter_agent.runner import Plan, Runner
 from lamplighter_agent.settings import DeviceSettings, Settings
-from lamplighter_agent.state import Lock, State
+from lamplighter_agent.state import Day, Lock, State
+from lamplighter_agent.traffic import Account, Budget, Traffic
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.presence import Birth, BornDevice
 from lamplighter_protocols.presence import Clock as ClockState
@@ -98,10 +100,12 @@ class Agent:
     async def _work(
         self, stop: asyncio.Event, identity: Any, profiles: dict[str, Profile], drivers: dict[str, Driver]
     ) -> None:
-        promise = self.settings.heard_within_s or identity.heard_within_s
         own = self.settings.link
-        plan = LinkPlan(identity.agent, identity.mqtt, promise, own.linger_s, own.backlog_share)
-        link = Link(plan, self.outbox, self.disk, self.clock, self.state.next_session, self._birth(promise, profiles))
+        promise = self.settings.heard_within_s or max(identity.heard_within_s, own.habits.least_promise_s)
+        plan = LinkPlan(identity.agent, identity.mqtt, promise, own.habits, own.batch_bytes, own.backlog_share)
+        meter = await self._meter()
+        birth = self._birth(promise, profiles, meter)
+        link = Link(plan, self.outbox, self.disk, self.clock, self.state.next_session, birth, meter)
         recorder = Recorder(self.outbox, self.disk, self.clock, link.away_s, link.committed)
         self.runners = {device: self._runner(device, profiles, drivers, recorder) for device in drivers}
         self.configuration = Configuration(
@@ -144,6 +148,18 @@ class Agent:
             await _patiently(recorder.flush())
             await _patiently(link.close())
             await _cancel([linking])
+            await _patiently(meter.keep())
+
+    async def _meter(self) -> Meter:
+        days = await self.disk.run(self.state.traffic)
+        account = Account({item.day: Traffic(item.up, item.down) for item in days})
+        own = self.settings.link
+
+        async def keep(account: Account) -> None:
+            kept = [Day(day=day, up=sum_.up, down=sum_.down) for day, sum_ in account.days.items()]
+            await self.disk.run(self.state.save_traffic, kept)
+
+        return Meter(own.kind, Budget(own.budget_bytes), account, self.clock.now, keep, own.habits.report_s)
 
     def _runner(
         self, device: str, profiles: dict[str, Profile], drivers: dict[str, Driver], recorder: Recorder
@@ -166,7 +182,7 @@ class Agent:
     def _version_of(self, device: str) -> Callable[[], int]:
         return lambda: self.configuration.in_force(device).version
 
-    def _birth(self, promise: int, profiles: dict[str, Profile]) -> Callable[[int], Birth]:
+    def _birth(self, promise: int, profiles: dict[str, Profile], meter: Meter) -> Callable[[int], Birth]:
         def birth(session: int) -> Birth:
             return Birth(
                 session=session,
@@ -178,6 +194,7 @@ class Agent:
                 freed=self.outbox.freed(),
                 sent=self.clock.own(),
                 devices=[self._born(device, profile) for device, profile in profiles.items()],
+                link=meter.use(),
             )
 
         return birth

@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     enroll.add_argument("--again", action="store_true", help="replace the identity that is there")
     commands.add_parser("run", parents=[common], help="work until Ctrl-C or SIGTERM")
     commands.add_parser("check", parents=[common], help="say whether agent.toml, profiles and drivers are in order")
-    status = commands.add_parser("status", parents=[common], help="show outbox, configuration and commands from disk")
+    status = commands.add_parser(
+        "status", parents=[common], help="show link, outbox, configuration and commands from disk"
+    )
     status.add_argument("--json", action="store_true", help="for programs")
     return parser
 
@@ -117,11 +119,12 @@ def _check(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from lamplighter_agent.app import OUTBOX
+    from lamplighter_agent.clock import system_ms
     from lamplighter_agent.settings import load
     from lamplighter_agent.status import collect, lines
 
     chosen = load(options.config)
-    found = collect(chosen, chosen.data_folder / OUTBOX)
+    found = collect(chosen, chosen.data_folder / OUTBOX, system_ms())
     _say(json.dumps(found, ensure_ascii=False, indent=2) if options.json else "\n".join(lines(found)))
     return 0
 

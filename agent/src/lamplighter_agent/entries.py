@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,8 +64,8 @@ class Window:
         """Number of the last record."""
         return self.first + len(self.bodies) - 1
 
-    def payload(self, sent: int) -> bytes:
-        """Return the batch as it travels; `sent` is the agent's clock in ms."""
+    def payload(self, sent: int, pack: Callable[[bytes], bytes] = wrap) -> bytes:
+        """Return the batch as it travels; `sent` is the agent's clock in ms, `pack` compresses."""
         head = {"outbox": self.outbox, "stream": self.stream, "first": self.first, "sent": sent, "held": self.held}
         head["freed"] = {stream: number for stream, number in self.freed.items() if number}
-        return wrap(to_json(head)[:-1] + b',"records":[' + b",".join(self.bodies) + b"]}")
+        return pack(to_json(head)[:-1] + b',"records":[' + b",".join(self.bodies) + b"]}")

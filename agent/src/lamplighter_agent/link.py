@@ -12,22 +12,26 @@ import asyncio
 import logging
 import math
 import random
+import socket
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from lamplighter_agent.clock import Clock
 from lamplighter_agent.disk import Disk
 from lamplighter_agent.flow import Flow
-from lamplighter_agent.outbox import BATCH_BYTES, Outbox
+from lamplighter_agent.metering import Meter
+from lamplighter_agent.outbox import Outbox
 from lamplighter_agent.pace import Share
 from lamplighter_agent.recorder import Committed
+from lamplighter_agent.settings import Habits
 from lamplighter_agent.state import Broker
 from lamplighter_protocols import topics
-from lamplighter_protocols.envelope import encode
+from lamplighter_protocols.envelope import encode, wrap
 from lamplighter_protocols.errors import WireError
 from lamplighter_protocols.model import parse_model
 from lamplighter_protocols.presence import CONNECTION_LOST, HEARTBEAT, STOPPED, Birth, Presence
@@ -37,16 +41,17 @@ from lamplighter_protocols.topics import Address, Channel
 if TYPE_CHECKING:
     import aiomqtt
 
-KEEPALIVE_S: Final = 60
+IDLE_S: Final = 60.0
 LONGEST_WAIT_S: Final = 30.0
 STABLE_S: Final = 60.0
 INCOMING: Final = 1_000
 IN_FLIGHT: Final = {Stream.ALARM: 8, Stream.LIVE: 8, Stream.BACKLOG: 4}
-BACKLOG_LINGER_S: Final = 1.0
 ANSWER_S: Final = 4.0
 """How long the answer to a birth may take before it is asked for again."""
 HEARTBEAT_AT: Final = 0.8
 """A heartbeat goes out after this part of the promise, so that it arrives within it."""
+LOOK_S: Final = 5.0
+"""How often it is looked whether the hub should be told of the link's use."""
 _ORDER: Final = (Stream.ALARM, Stream.LIVE, Stream.BACKLOG)
 
 
@@ -72,12 +77,13 @@ class Control(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """Where to connect and as whom; what is promised; how long readings wait for company; what backlog may take."""
+    """Where to connect and as whom; what is promised; how batches are made; what backlog may take of the link."""
 
     agent: str
     broker: Broker
     heard_within_s: int
-    linger_s: float
+    habits: Habits
+    batch_bytes: int
     backlog_share: float = 1.0
 
 
@@ -92,8 +98,11 @@ class Link:
         clock: Clock,
         next_session: Callable[[int], int],
         birth: Callable[[int], Birth],
+        meter: Meter,
     ) -> None:
         self._plan = plan
+        self._meter = meter
+        self._pack = partial(wrap, above=plan.habits.compress_above, level=plan.habits.compress_level)
         self._outbox = outbox
         self._disk = disk
         self._clock = clock
@@ -104,6 +113,7 @@ class Link:
         self._flows[Stream.BACKLOG] = Flow(IN_FLIGHT[Stream.BACKLOG], random.random, share)
         self._due: dict[Stream, float | None] = dict.fromkeys(Stream)
         self._fresh: dict[Stream, int] = dict.fromkeys(Stream, 0)
+        self._wait_s = plan.habits.linger_s
         self._wake = asyncio.Event()
         self._client: aiomqtt.Client | None = None
         self._session = 0
@@ -122,17 +132,17 @@ class Link:
 
     def committed(self, committed: Committed) -> None:
         """Learn that records became durable: alarms go at once, others wait a moment for company."""
-        now = _now()
-        linger = {Stream.ALARM: 0.0, Stream.LIVE: self._plan.linger_s, Stream.BACKLOG: BACKLOG_LINGER_S}
+        if committed.max_wait_s is not None:
+            self._wait_s = min(self._wait_s, committed.max_wait_s)
         for stream, size in committed.sizes.items():
             self._fresh[stream] += size
-            full = self._fresh[stream] >= BATCH_BYTES
-            self._make_due(stream, now if full else now + linger[stream])
+            full = self._fresh[stream] >= self._plan.batch_bytes
+            self._make_due(stream, _now() + (0.0 if full else self._linger(stream)))
 
     def away_s(self) -> float:
         """Return for how long the hub has not answered, in seconds; 0 while it does, or has nothing to answer."""
         answered = self._client is not None and self._answered.is_set()
-        quiet = answered and all(flow.attempt == 0 for flow in self._flows.values())
+        quiet = answered and all(f.attempt == 0 or not self._meter.lets(s) for s, f in self._flows.items())
         return 0.0 if quiet else _now() - self._heard_at
 
     @property
@@ -199,6 +209,7 @@ class Link:
                     tasks.create_task(self._receiving(client))
                     tasks.create_task(self._sending(client))
                     tasks.create_task(self._heartbeats(client))
+                    tasks.create_task(self._meter.watch(partial(_socket, client), self._wake.set))
             finally:
                 self._client = None
 
@@ -216,7 +227,7 @@ class Link:
             password=plan.broker.password,
             identifier=plan.agent,
             clean_session=True,
-            keepalive=KEEPALIVE_S,
+            keepalive=plan.habits.keepalive_s,
             will=aiomqtt.Will(topics.build(plan.agent, Channel.PRESENCE), encode(lost), qos=1, retain=False),
             tls_params=aiomqtt.TLSParameters() if secure else None,
             max_queued_incoming_messages=INCOMING,
@@ -344,7 +355,7 @@ class Link:
         """Send the most urgent batch that may go; False when there is none."""
         for stream in _ORDER:
             due, now = self._due[stream], _now()
-            if due is None or due > now or not self._flows[stream].may_send(now):
+            if due is None or due > now or not self._may_send(stream, now):
                 continue
             if await self._send_of(client, stream, due):
                 return True
@@ -357,7 +368,8 @@ class Link:
         again = wanted.upto is not None
         if not again:
             self._fresh[stream] = 0
-        room = BATCH_BYTES if flow.share is None else flow.share.room
+            self._wait_s = self._plan.habits.linger_s if stream is Stream.LIVE else self._wait_s
+        room = self._plan.batch_bytes if flow.share is None else min(flow.share.room, self._plan.batch_bytes)
         window = await self._disk.run(self._outbox.window, stream, wanted.after, wanted.upto, max_bytes=room)
         if again:
             # What lies before the window, or in its place, is not there any more.
@@ -369,7 +381,7 @@ class Link:
         flow.sent(window.first, window.last, _now(), again=again)
         if window.whole and not again:
             self._caught_up(stream, due)
-        await self._publish(client, Channel.BATCH, window.payload(self._clock.own()), qos=0)
+        await self._publish(client, Channel.BATCH, window.payload(self._clock.own(), self._pack), qos=0)
         return True
 
     def _caught_up(self, stream: Stream, due: float) -> None:
@@ -377,7 +389,16 @@ class Link:
         if self._due[stream] == due:
             self._due[stream] = None
         if self._fresh[stream]:
-            self._make_due(stream, _now() + (self._plan.linger_s if stream is Stream.LIVE else 0.0))
+            self._make_due(stream, _now() + (self._linger(stream) if stream is Stream.LIVE else 0.0))
+
+    def _linger(self, stream: Stream) -> float:
+        """Return how long fresh records of a stream wait for company."""
+        if stream is Stream.ALARM:
+            return 0.0
+        return self._plan.habits.backlog_linger_s if stream is Stream.BACKLOG else self._meter.patience(self._wait_s)
+
+    def _may_send(self, stream: Stream, now: float) -> bool:
+        return self._flows[stream].may_send(now) and self._meter.lets(stream)
 
     def _make_due(self, stream: Stream, at: float) -> None:
         due = self._due[stream]
@@ -387,14 +408,14 @@ class Link:
     def _next_wake(self) -> float:
         now = _now()
         times = [flow.wake_at(now) for flow in self._flows.values()]
-        times += [due for stream, due in self._due.items() if due is not None and self._flows[stream].may_send(now)]
-        return min((t for t in times if t is not None), default=now + KEEPALIVE_S) - now
+        times += [due for stream, due in self._due.items() if due is not None and self._may_send(stream, now)]
+        return min((t for t in times if t is not None), default=now + IDLE_S) - now
 
     async def _heartbeats(self, client: aiomqtt.Client) -> None:
         within = self._plan.heard_within_s * HEARTBEAT_AT
         while True:
-            await asyncio.sleep(max(0.05, self._sent_at + within - _now()))
-            if _now() >= self._sent_at + within:
+            await asyncio.sleep(min(LOOK_S, max(0.05, self._sent_at + within - _now())))
+            if _now() >= min(self._sent_at + within, self._meter.tells_at()):
                 presence = Presence(
                     state="online",
                     session=self._session,
@@ -402,12 +423,19 @@ class Link:
                     sent=self._clock.own(),
                     outbox=self._outbox.id,
                     freed=self._outbox.freed(),
+                    link=self._meter.use(),
                 )
                 await self._publish(client, Channel.PRESENCE, encode(presence), qos=1)
 
     async def _publish(self, client: aiomqtt.Client, channel: Channel, payload: bytes, qos: int) -> None:
         self._sent_at = _now()
         await client.publish(topics.build(self._plan.agent, channel), payload, qos=qos, retain=False)
+
+
+def _socket(client: aiomqtt.Client) -> socket.socket | None:
+    # The library has no name for it; its own connection, also under TLS, is a socket.
+    found = client._client.socket()  # noqa: SLF001
+    return found if isinstance(found, socket.socket) else None
 
 
 def _now() -> float:

@@ -36,9 +36,10 @@ LIMIT: Final = 20_000
 
 
 class Committed(NamedTuple):
-    """What became durable: bytes by stream."""
+    """What became durable: bytes by stream, and how long the most urgent of it may wait for company (None: freely)."""
 
     sizes: dict[Stream, int]
+    max_wait_s: float | None = None
 
 
 class _Waiting(NamedTuple):
@@ -47,6 +48,7 @@ class _Waiting(NamedTuple):
     position: dict[str, Any] | None
     done: asyncio.Future[list[int]]
     size: int
+    max_wait_s: float | None = None
 
 
 class Recorder:
@@ -80,7 +82,8 @@ class Recorder:
         entries += self._events(device, profile, output, at)
         # A position must be durable before the device may forget, and more is waiting behind it.
         urgent = output.more or any(entry.stream is Stream.ALARM for entry in entries)
-        return await self._wait(_Waiting(entries, device, output.position, _future(), _rows(output)), urgent=urgent)
+        waiting = _Waiting(entries, device, output.position, _future(), _rows(output), profile.max_wait_s)
+        return await self._wait(waiting, urgent=urgent)
 
     async def event(self, device: str, profile: Profile, event: Event) -> asyncio.Future[list[int]]:
         """Take an event that the agent itself observed."""
@@ -136,7 +139,8 @@ class Recorder:
         if self._failing:
             self._log.warning("the outbox takes records again")
             self._failing = ""
-        self._committed(Committed({stream: size for stream, size in sizes.items() if size}))
+        waits = [waiting.max_wait_s for waiting in batch if waiting.max_wait_s is not None]
+        self._committed(Committed({stream: size for stream, size in sizes.items() if size}, min(waits, default=None)))
 
     def _refused(self, error: Exception, batch: list[_Waiting]) -> None:
         self._waiting = [*batch, *self._waiting]

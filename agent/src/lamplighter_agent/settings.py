@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import tomllib
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lamplighter_agent.errors import Mistake
 from lamplighter_agent.guard import Rules
+from lamplighter_protocols.envelope import COMPRESS_ABOVE
 from lamplighter_protocols.errors import BadProfile
 from lamplighter_protocols.ids import DeviceId
 from lamplighter_protocols.presence import MAX_DEVICES
@@ -20,6 +23,10 @@ EXAMPLE: Final = """\
 data = "state"                 # identity, configuration and outbox; relative to this file
 # heard_within_s = 30          # what the agent promises: something is heard at least this often
 # profiles = ["profiles"]      # folders with your own profiles
+
+# [link]
+# kind = "cellular"            # waits longer, packs tighter; default: "ethernet"
+# data_budget_mb_per_day = 5   # what a day may cost
 
 # [[devices]]
 # id = "air-1"
@@ -55,14 +62,66 @@ class OutboxSettings(_Section):
     max_bytes: Annotated[int, Field(ge=64 * 1024)] = 256 * 1024 * 1024
 
 
-class LinkSettings(_Section):
-    """`[link]`: how long readings may wait for company before they are sent (alarms never wait).
+class LinkKind(StrEnum):
+    """What the link is like; it chooses the defaults of the other settings."""
 
-    `backlog_share` is the part of the link's time that backlog may take; at 1 it is sent as fast as it goes.
+    ETHERNET = "ethernet"
+    CELLULAR = "cellular"
+
+
+class Habits(NamedTuple):
+    """How an agent uses a kind of link. `least_promise_s`: how rarely it may be heard when nothing tells otherwise."""
+
+    linger_s: float
+    backlog_linger_s: float
+    compress_above: int
+    compress_level: int
+    keepalive_s: int
+    least_promise_s: int
+    report_s: float
+
+
+HABITS: Final = {
+    LinkKind.ETHERNET: Habits(5.0, 1.0, COMPRESS_ABOVE, 6, 60, 1, 3_600.0),
+    LinkKind.CELLULAR: Habits(60.0, 60.0, 256, 9, 240, 300, 900.0),
+}
+
+
+class LinkSettings(_Section):
+    """`[link]`: how readings wait for company and travel (alarms never wait), and what a day of it may cost.
+
+    `linger_s` is the longest wait of live readings: 5 on ethernet, 60 on cellular when not given; a profile's
+    `max_wait_s` may shorten it. A batch has at most `batch_bytes` of JSON; above `compress_above` bytes (1024; 256 on
+    cellular) it is compressed with zlib's `compress_level` (6; 9). `backlog_share` is the part of the link's time that
+    backlog may take; at 1 it is sent as fast as it goes. `data_budget_mb_per_day` (10^6 bytes a day in UTC, up and
+    down, with the headers of TCP and IP) is kept on any kind of link; without it nothing is limited.
     """
 
-    linger_s: Annotated[float, Field(ge=0, le=300)] = 5.0
+    kind: LinkKind = LinkKind.ETHERNET
+    linger_s: Annotated[float, Field(ge=0, le=3_600)] | None = None
+    batch_bytes: Annotated[int, Field(ge=4_096, le=262_144)] = 65_536
+    compress_above: Annotated[int, Field(ge=64, le=1_048_576)] | None = None
+    compress_level: Annotated[int, Field(ge=1, le=9)] | None = None
     backlog_share: Annotated[float, Field(ge=0.01, le=1)] = 0.5
+    data_budget_mb_per_day: Annotated[float, Field(ge=0.1, le=1_000_000)] | None = None
+
+    @field_validator("data_budget_mb_per_day")
+    @classmethod
+    def _is_counted(cls, given: float | None) -> float | None:
+        if given is not None and not hasattr(socket, "TCP_INFO"):
+            raise ValueError("needs Linux, which says what a connection carries; remove it")
+        return given
+
+    @property
+    def habits(self) -> Habits:
+        """Return the habits of this kind of link with what is set here in place."""
+        own = self.model_dump(include={"linger_s", "compress_above", "compress_level"}, exclude_none=True)
+        return HABITS[self.kind]._replace(**own)
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """The data budget of a day in bytes."""
+        return None if self.data_budget_mb_per_day is None else round(self.data_budget_mb_per_day * 1_000_000)
 
 
 class Settings(_Section):

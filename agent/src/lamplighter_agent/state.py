@@ -1,4 +1,4 @@
-"""The agent's small documents: identity, session number, applied configuration, command journal.
+"""The agent's small documents: identity, session number, applied configuration, command journal, traffic.
 
 They lie in TinyDB files of their own, behind a storage that is atomic: a new file is written, synced and renamed over
 the old one, and the folder is synced, so that a crash leaves either the old document or the new one. TinyDB's own
@@ -121,6 +121,14 @@ class Configured(_Document):
     rollback_after_s: int = 300
 
 
+class Day(_Document):
+    """What the link carried on one day in UTC, in bytes."""
+
+    day: str
+    up: int = 0
+    down: int = 0
+
+
 class Entry(_Document):
     """One command in the journal. `state` is `running` from before the act until its result."""
 
@@ -205,6 +213,16 @@ class State:
         with self._open("journal") as store:
             kept = [dict(item) for item in store.all() if item["id"] != entry.id and item["id"] not in forget]
             _replace(store, [*kept, entry.model_dump(mode="json")])
+
+    def traffic(self) -> list[Day]:
+        """Return what the link carried, by day."""
+        with self._open("traffic") as store:
+            return _read(Day, store.all())
+
+    def save_traffic(self, days: list[Day]) -> None:
+        """Store what the link carried, in one write."""
+        with self._open("traffic") as store:
+            _replace(store, [day.model_dump(mode="json") for day in days])
 
     @contextmanager
     def _open(self, name: str) -> Iterator[TinyDB]:

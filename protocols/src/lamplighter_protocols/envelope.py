@@ -27,9 +27,12 @@ def encode(value: Any) -> bytes:
     return wrap(to_json(value, inf_nan_mode="constants", exclude_none=False))
 
 
-def wrap(raw: bytes) -> bytes:
-    """Return JSON text as it travels, compressed when it is large enough to gain from it; `unwrap` is the inverse."""
-    return zlib.compress(raw, 6) if len(raw) > COMPRESS_ABOVE else raw
+def wrap(raw: bytes, above: int = COMPRESS_ABOVE, level: int = 6) -> bytes:
+    """Return JSON text as it travels: compressed when it has more than `above` bytes; `unwrap` is the inverse.
+
+    `level` is zlib's, 1 (quick) to 9 (small).
+    """
+    return zlib.compress(raw, level) if len(raw) > above else raw
 
 
 def unwrap(payload: bytes) -> bytes:

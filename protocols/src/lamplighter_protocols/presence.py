@@ -36,6 +36,31 @@ class BornDevice(WireModel):
     hash: ConfigurationHash = ""
 
 
+class BudgetState(StrEnum):
+    """What a day's data budget lets through at the moment.
+
+    `ok`: everything; `saving`: no backlog, and live readings wait longer; `spent`: alarms, results and declarations.
+    """
+
+    OK = "ok"
+    SAVING = "saving"
+    SPENT = "spent"
+
+
+class LinkUse(WireModel):
+    """What an agent's link carried on one day in UTC: bytes `up` and `down`, with the headers of TCP and IP.
+
+    `budget_bytes` is what both together may be a day, absent where nothing limits them.
+    """
+
+    kind: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$", strict=True)]
+    day: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$", strict=True)]
+    up: Count
+    down: Count
+    budget_bytes: Count | None = None
+    budget: BudgetState = BudgetState.OK
+
+
 class Birth(WireModel):
     """Said on every connect. `session` rises with each connect of this agent, across restarts.
 
@@ -51,6 +76,7 @@ class Birth(WireModel):
     freed: Counted = {}
     sent: Millis
     devices: Annotated[list[BornDevice], Field(max_length=MAX_DEVICES)] = []
+    link: LinkUse | None = None
 
 
 class Presence(WireModel):
@@ -65,6 +91,7 @@ class Presence(WireModel):
     sent: Millis | None = None
     outbox: Ulid | None = None
     freed: Counted = {}
+    link: LinkUse | None = None
 
 
 CONNECTION_LOST: Final = "connection_lost"

@@ -324,7 +324,10 @@ class Example(ProfileModel):
 
 
 class Profile(ProfileModel):
-    """A device model. `id` is unique over all classes; `device_class` groups models."""
+    """A device model. `id` is unique over all classes; `device_class` groups models.
+
+    `max_wait_s` bounds how long its readings wait for company before they are sent, whatever the link would rather do.
+    """
 
     id: ProfileId
     device_class: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
@@ -332,6 +335,7 @@ class Profile(ProfileModel):
     maker: str = ""
     source: str = ""
     interval_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    max_wait_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
     metrics: dict[Name, Metric] = {}
     checks: list[CrossCheck] = []
     events: dict[Name, EventSpec] = {}

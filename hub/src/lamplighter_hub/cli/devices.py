@@ -39,6 +39,9 @@ AGENT_COLUMNS = (
     Column("last heard", "last_heard", "time"),
     Column("version", "agent_version"),
     Column("devices", "devices", "number"),
+    Column("bytes up", "link.up", "number"),
+    Column("bytes down", "link.down", "number"),
+    Column("data budget", "link.budget"),
     Column("revoked", "revoked_at", "time"),
 )
 REFUSAL_COLUMNS = (
@@ -105,7 +108,7 @@ def _latest(body: Any) -> list[dict[str, Any]]:
 @agents.command("list")
 @connected
 def list_agents(at: Session, limit: Limit = 1000) -> None:
-    """List agents with state and reason."""
+    """List agents with state and reason, and what their links carried on the day (UTC) that they spoke of last."""
     found = list(at.hub.items("/agents", limit=limit))
     at.show.table(found, AGENT_COLUMNS, "no agent: give one a code with `lamplighter enroll-code`")
 

@@ -10,6 +10,7 @@ from lamplighter_hub.console.i18n import Language
 from lamplighter_hub.devices.service import Known
 from lamplighter_hub.series.store import StoredEvent
 from lamplighter_hub.services import Services
+from lamplighter_protocols.presence import LinkUse
 from lamplighter_protocols.profile import Metric, Profile
 from lamplighter_protocols.readings import Reading
 
@@ -26,6 +27,7 @@ class ShownDevice:
     reason: str
     since: int | None
     last_heard: int | None
+    link: LinkUse | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def shown_device(hub: Services, language: Language, known: Known) -> ShownDevice
     profile = hub.profiles.get(known.profile)
     title = language.pick(profile.title, known.profile) if profile else known.profile
     now = hub.devices.state(known)
-    return ShownDevice(known.id, known.agent, known.profile, title, *now)
+    link = hub.presence.standing(known.agent).link
+    return ShownDevice(known.id, known.agent, known.profile, title, *now, link)
 
 
 def shown_events(

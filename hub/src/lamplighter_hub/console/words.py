@@ -114,6 +114,11 @@ CONFIGURATION_STATES: Final = {
     "pending": Word(N_("Not reported yet"), "waiting", "waiting"),
     "defaults": Word(N_("Profile defaults"), "info", "info"),
 }
+BUDGETS: Final = {
+    "ok": Word(N_("Within its data budget"), "online", "online"),
+    "saving": Word(N_("Saves data: backlog waits"), "warning", "warning"),
+    "spent": Word(N_("Data budget spent: only alarms go for now"), "critical", "critical"),
+}
 HAZARDS: Final = {
     "none": Word(N_("Harmless"), "info", "none"),
     "caution": Word(N_("Caution"), "warning", "caution"),

@@ -15,6 +15,7 @@ from lamplighter_hub.registry import models
 from lamplighter_hub.registry.paging import Cursor, Limit, Page, read_cursor, write_cursor
 from lamplighter_hub.services import Services
 from lamplighter_protocols.ids import AgentId, Ulid
+from lamplighter_protocols.presence import LinkUse
 
 router = APIRouter(tags=["enrolment"])
 
@@ -125,6 +126,7 @@ class Agent(BaseModel):
     heard_within_s: int
     outbox: str
     devices: int = Field(description="How many devices it carries.")
+    link: LinkUse | None = Field(description="What it said last of its link, and of a day's data budget.")
 
 
 class Refusal(BaseModel):
@@ -243,4 +245,5 @@ def _agent(hub: Services, row: models.Agent) -> Agent:
         heard_within_s=standing.heard_within_s,
         outbox=standing.outbox,
         devices=hub.devices.carried_by(row.id),
+        link=standing.link,
     )

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from lamplighter_hub.presence import repository
 from lamplighter_hub.registry.database import Database
 from lamplighter_hub.services import Clock, Live
-from lamplighter_protocols.presence import CONNECTION_LOST, SILENT, Birth, Presence
+from lamplighter_protocols.presence import CONNECTION_LOST, SILENT, Birth, LinkUse, Presence
 
 State = Literal["unknown", "online", "offline"]
 
@@ -42,7 +42,10 @@ REVOKED: Final = "revoked"
 
 @dataclass(slots=True)
 class Standing:
-    """What is known of one agent's presence; `since` is when `state` began, all times in ms."""
+    """What is known of one agent's presence; `since` is when `state` began, all times in ms.
+
+    `link` is what it said last of its link; it is not kept over a restart of the hub, for agents say it again.
+    """
 
     agent: str
     state: State = "unknown"
@@ -58,6 +61,7 @@ class Standing:
     outbox: str = ""
     born: bool = False
     asked_at: int = 0
+    link: LinkUse | None = None
 
     def deadline(self, from_ms: int) -> int:
         """Return when silence becomes a fact, given when listening began."""
@@ -114,6 +118,7 @@ class PresenceService:
             if standing is None or presence.session < max(standing.session, standing.ended_session):
                 self.ignored += 1
                 return
+            standing.link = presence.link or standing.link
             if presence.session > standing.session:
                 standing.session, standing.born = presence.session, False
                 self._changed.add(agent)
@@ -226,6 +231,11 @@ class PresenceService:
                 counts[standing.state] += 1
         return counts
 
+    def links(self) -> list[tuple[str, LinkUse]]:
+        """Return what agents said last of their links, by agent."""
+        with self._lock:
+            return [(agent, known.link) for agent, known in sorted(self._agents.items()) if known.link]
+
     # What enrolment says
 
     def identity_given(self, agents: Sequence[str]) -> None:
@@ -257,6 +267,7 @@ class PresenceService:
         standing.clock = birth.clock.value
         standing.heard_within_s = birth.heard_within_s
         standing.outbox = birth.outbox or ""
+        standing.link = birth.link or standing.link
         standing.born = True
         self._changed.add(standing.agent)
         if birth.session > standing.ended_session:

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
 from lamplighter_hub.console.page import GuestPage, Page
+from lamplighter_hub.console.pages.links import nearest
 from lamplighter_hub.console.rates import Rates
 from lamplighter_hub.console.shown import ShownEvent, shown_events
 from lamplighter_hub.errors import NotFound
@@ -69,6 +70,7 @@ def overview(page: GuestPage) -> HTMLResponse:
         health=_health(page),
         store=_store(page),
         delivery=_delivery(page),
+        links=nearest(page),
         events=_events(page),
         refused=_refused(page),
         base_url=page.base_url,
