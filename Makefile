@@ -1,6 +1,6 @@
 # The same commands for people and for CI. Each goal says what it is for after `##`; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench chaos fuzz docs requirements clean
+.PHONY: help up test check bench chaos model fuzz docs requirements clean
 
 PYTHON ?= python3
 OPTIONS ?=
@@ -31,6 +31,9 @@ bench: .venv/.dev .venv/.bench ## measure, print what was measured with the comm
 
 chaos: .venv/.dev ## break everything by a seeded plan, show that nothing is lost: [SEED=] [MINUTES=5] [ON=nats|mosquitto|grown]
 	@PYTHONPATH=tests exec $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),5) --on $(or $(ON),nats)
+
+model: .venv/.dev ## hold outbox, ledger and receipts against a model, with crashes anywhere: [EXAMPLES=200] [SEED=]
+	@PYTHONPATH=tests exec $(BIN)/python -m suites.delivery --examples $(or $(EXAMPLES),200) $(if $(SEED),--seed $(SEED)) $(OPTIONS)
 
 fuzz: .venv/.dev ## feed mutated input to every decoder: [INPUTS=100000] [SEED=]
 	@PYTHONPATH=tests exec $(BIN)/python -m fuzz --inputs $(or $(INPUTS),100000) $(if $(SEED),--seed $(SEED))

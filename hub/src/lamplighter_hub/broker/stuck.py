@@ -1,6 +1,6 @@
 """Whether nats-server stores nothing although its disk has room.
 
-A write that failed stays failed: nats-server (2.10 to 2.14 tried) refuses every message to that stream from then on,
+A write that failed stays failed: nats-server (2.15.1 here) refuses every message to that stream from then on,
 until it is started again. What is left of it is what its log says.
 """
 
