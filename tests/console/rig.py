@@ -68,6 +68,7 @@ class Street:
             known_in(self.hub.series),
             self.hub.clock,
             announcer(self.hub.live),
+            desk=self.hub.quarantine.desk,
         )
         self.url = ""
         self._visitors: list[httpx.Client] = []
@@ -197,6 +198,7 @@ def fill(street: Street, *, more: int = 70) -> None:
     for who, why, count in (("pump-3", "unknown_agent", 3), ("air-9", "wrong_password", 12)):
         for _ in range(count):
             street.hub.refusals.record(who, why, "connect from 10.1.4.22")
+    _clocks(street, now)
     street.say("station-road", Channel.BATCH, b"not a batch")
     street.readings("service-hall", "air-1", times=[now], pm25=[1.0])
 
@@ -236,6 +238,14 @@ def _kiosk(street: Street, now: int) -> None:
         ui_state=["in_session" if t // 60_000 % 3 else "in_service" for t in times],
         mains=[True for t in times],
     )
+
+
+def _clocks(street: Street, now: int) -> None:
+    """A gauge whose clock began with 1970, and a sound level meter that shows the time of another zone."""
+    for seconds in range(4):
+        street.readings("station-road", "flood-1", times=[street.now() - now + 90_000 + seconds], level=[0.31])
+    for seconds in range(3):
+        street.readings("station-road", "noise-1", times=[street.now() + 8 * 3_600_000 + seconds], laeq_1s=[61.5])
 
 
 def _events(street: Street, now: int) -> None:

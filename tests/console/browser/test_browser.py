@@ -26,6 +26,7 @@ PAGES = {
     "events": "/devices/kiosk-1/events",
     "configuration": "/devices/air-1/configuration",
     "commands": "/devices/kiosk-1/commands",
+    "quarantine": "/quarantine",
     "command-form": "/devices/kiosk-1/commands/new/reboot",
     "not-found": "/devices/no-such",
 }

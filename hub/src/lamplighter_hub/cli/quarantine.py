@@ -11,7 +11,8 @@ from lamplighter_hub.cli.client import Failed
 from lamplighter_hub.cli.connect import Session, connected
 from lamplighter_hub.cli.group import group
 from lamplighter_hub.cli.show import Column, clock
-from lamplighter_hub.cli.words import Limit, moment, shift_ms, shift_text
+from lamplighter_hub.cli.words import Limit, moment, shift_ms
+from lamplighter_hub.quarantine.shifts import write_shift
 
 app = group("list", "Quarantine: what the hub could not take and why; release what came with impossible times.")
 
@@ -163,7 +164,9 @@ def _clocks(at: Session, agent: str, device: str) -> list[dict[str, Any]]:
 def _ways(at: Session, agent: str, device: str) -> str:
     found = [one for one in _clocks(at, agent, device) if one["shift_ms"] is not None]
     ways = "give --shift SPAN, or --as-received if each was sent at once"
-    return f"{ways}; for {found[0]['device']} it would be --shift {shift_text(found[0]['shift_ms'])}" if found else ways
+    return (
+        f"{ways}; for {found[0]['device']} it would be --shift {write_shift(found[0]['shift_ms'])}" if found else ways
+    )
 
 
 def _advice(found: Mapping[str, Any]) -> str:
@@ -171,4 +174,4 @@ def _advice(found: Mapping[str, Any]) -> str:
     command = f"lamplighter quarantine release --device {found['device']}"
     if found["shift_ms"] is None:
         return f"{text}{command} --shift SPAN, or --as-received if each was sent at once"
-    return f"{text}{command} --shift {shift_text(found['shift_ms'])}"
+    return f"{text}{command} --shift {write_shift(found['shift_ms'])}"

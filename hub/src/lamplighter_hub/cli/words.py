@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from lamplighter_hub.quarantine.shifts import read_shift
+
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
-_SPANS: Final = re.compile(rf"({_SPAN.pattern}\s*)+")
 _MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
@@ -28,28 +29,11 @@ def span_ms(text: str) -> int:
 
 
 def shift_ms(text: str) -> int:
-    """Return by how much times are moved, in milliseconds: spans in a row, `-` in front for earlier.
-
-    >>> shift_ms("2h"), shift_ms("-1d2h30m"), shift_ms("20782d4h0.25s")
-    (7200000, -95400000, 1795579200250)
-    """
-    sign, rest = (-1, text.strip()[1:]) if text.strip().startswith("-") else (1, text.strip().removeprefix("+"))
-    if not _SPANS.fullmatch(rest):
-        raise typer.BadParameter(f"{text!r} is no shift: write 2h, -35d, 20782d4h30m")
-    return sign * sum(span_ms(part[0]) for part in _SPAN.finditer(rest))
-
-
-def shift_text(ms: int) -> str:
-    """Return a shift as `shift_ms` reads it.
-
-    >>> shift_text(-95400000), shift_text(1795579200250), shift_text(0)
-    ('-1d2h30m', '20782d4h250ms', '0ms')
-    """
-    rest, found = abs(ms), ""
-    for unit in ("d", "h", "m", "s", "ms"):
-        count, rest = divmod(rest, _MS[unit])
-        found += f"{count}{unit}" if count else ""
-    return ("-" if ms < 0 else "") + (found or "0ms")
+    """Return by how much times are moved, in milliseconds."""
+    try:
+        return read_shift(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def span_s(text: str | int) -> int:

@@ -60,6 +60,12 @@ QUARANTINE: Final = {
     "bad_topic": N_("Unknown topic"),
     "internal_error": N_("The hub made a mistake"),
 }
+CLOCKS: Final = {
+    "constant": N_("The clock is off by the same in all of them."),
+    "time_zone": N_("The clock shows the time of another zone."),
+    "few": N_("Too few to tell how far off the clock is."),
+    "varies": N_("The clock stepped again and again, or they were held back."),
+}
 PROBLEMS: Final = {
     "internal_error": (N_("The hub made a mistake"), N_("Its log says more under this request id.")),
     "invalid": (N_("Some fields are not valid"), N_("Correct the marked fields and send again.")),
@@ -80,6 +86,9 @@ PROBLEMS: Final = {
     "conflict": (N_("Contradicts the present state"), N_("Somebody else was faster. Reload the page.")),
     "command_finished": (N_("The command has ended"), N_("It cannot be cancelled any more.")),
     "idempotency_conflict": (N_("Already sent"), N_("This form was sent before with other values. Send it again.")),
+    "nothing_to_release": (N_("Nothing can be released"), N_("Look at the preview: it says what stays, and why.")),
+    "release_under_way": (N_("Somebody else is releasing"), N_("Wait for its end and try again.")),
+    "ingest_busy": (N_("The hub is busy"), N_("Nothing was released. Try again in a moment.")),
     "too_many_commands": (N_("Too many open commands"), N_("Wait for some of this device's commands, or cancel them.")),
     "too_many_attempts": (N_("Too many attempts"), N_("Wait a few minutes and try again.")),
     "series_unavailable": (N_("Not available now"), N_("The series store does not answer. Try again in a moment.")),
