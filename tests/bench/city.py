@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lamplighter_hub.series import manifest
+from lamplighter_hub.series import manifest, rollups
 from lamplighter_hub.series.duckdb import DuckDbSeries, Limits, Rules, open_duckdb
 from lamplighter_hub.series.engine import quoted
 from lamplighter_hub.series.manifest import DAY, HOUR
@@ -84,8 +84,8 @@ def copy_hours(store: DuckDbSeries) -> None:
                 size=file.stat().st_size,
                 sha256=manifest.checksum(file),
             )
-            store._sealer._roll_up(item, file)
-            db.execute(f"INSERT INTO files VALUES ({', '.join('?' * len(item))})", list(item))  # noqa: S608
+            rolled = [store._sealer._roll_up(item, file, level) for level in rollups.LEVELS]
+            manifest.add(db, manifest.Entry(item, tuple(rolled)))
 
 
 def timed(name: str, ask: Callable[[], object], times: int = 5) -> None:

@@ -36,6 +36,7 @@ from lamplighter_hub.ingest.pipeline import Pipeline
 from lamplighter_hub.ingest.recall import recalled
 from lamplighter_hub.ingest.throttle import Throttle
 from lamplighter_hub.ledger.fetching import Fetcher
+from lamplighter_hub.series.ageing import ageing
 from lamplighter_hub.services import Services
 from lamplighter_hub.settings import Settings
 from lamplighter_hub.uplink.session import Session
@@ -74,6 +75,7 @@ async def _serve(settings: Settings) -> None:
         broker = running.enter_context(_broker(settings, services, side))
         session = running.enter_context(_uplink(settings, services, broker, link))
         fetch = running.enter_context(_ingest(services, session))
+        running.enter_context(ageing(services))
         app = create_app(services)
         console.mount(app, services)
         await running.enter_async_context(_ticking(services, session, fetch))

@@ -90,14 +90,13 @@ def restore_backup(source: Path, data: Path, registry_url: str) -> Restored:
 def open_folder(folder: Path, settings: Settings | None = None) -> TimeSeries:
     """Open the embedded store in a data folder, or in a backup of one. Raises StoreUnavailable.
 
-    Without settings nothing goes by age: looking into a backup leaves it whole.
+    Without settings the disk guard lets nothing go: looking into a backup leaves it whole.
     """
     from lamplighter_hub.series.duckdb import Keep, open_duckdb
 
     if settings is None:
         return open_duckdb(folder)
-    keep = Keep(settings.keep_raw_days, settings.keep_rollup_days, settings.keep_free_mb * 2**20)
-    return open_duckdb(folder, keep=keep)
+    return open_duckdb(folder, keep=Keep(settings.keep_free_mb * 2**20))
 
 
 def open_series(settings: Settings) -> TimeSeries:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lamplighter_hub.series.ages import read_ages
 from lamplighter_protocols.errors import LamplighterError
 
 REGISTRIES: Final = frozenset({"postgresql", "postgresql+psycopg", "postgres", "sqlite"})
@@ -54,12 +55,18 @@ class Settings(BaseModel):
             repr=False,
         ),
     ] = ""
-    keep_raw_days: Annotated[
-        int | None, Field(ge=1, description="Days that raw points of sealed hours are kept; for ever when not given.")
-    ] = None
-    keep_rollup_days: Annotated[
-        int | None, Field(ge=1, description="Days that minutes, hours and days are kept; for ever when not given.")
-    ] = None
+    keep_short: Annotated[
+        str,
+        Field(
+            description="Days that metrics and events of the class short are kept, as "
+            "raw=30,minute=90,hour=730,day=3650,events=365; what is not named is kept for ever, finer roll-ups as long "
+            "as the next coarser one that is named."
+        ),
+    ] = ""
+    keep_standard: Annotated[
+        str, Field(description="The same for the class standard, which everything has whose profile names no other.")
+    ] = ""
+    keep_long: Annotated[str, Field(description="The same for the class long.")] = ""
     keep_free_mb: Annotated[
         int, Field(ge=0, description="Free disk (MB) below which the oldest raw points go; with 0 none goes.")
     ] = 0
@@ -73,6 +80,12 @@ class Settings(BaseModel):
         float, Field(ge=1, le=86_400, description="Ask agents again for what has been missing for so long.")
     ] = 30.0
     log_level: Annotated[str, Field(description="debug, info, warning or error.")] = "info"
+
+    @field_validator("keep_short", "keep_standard", "keep_long")
+    @classmethod
+    def _are_ages(cls, text: str) -> str:
+        read_ages(text)
+        return text
 
     @field_validator("mqtt_url")
     @classmethod

@@ -43,6 +43,14 @@ class Aggregation(StrEnum):
     LAST = "last"
 
 
+class Retention(StrEnum):
+    """For how long something is worth keeping; the hub's settings say how many days each of them means."""
+
+    SHORT = "short"
+    STANDARD = "standard"
+    LONG = "long"
+
+
 Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -65,6 +73,7 @@ class Metric(ProfileModel):
     max_gap_s: Limit | None = None
     choices: list[str] = []
     aggregation: Aggregation = Aggregation.MEAN
+    retention: Retention = Retention.STANDARD
     decimals: Annotated[int, Field(ge=0, le=9)] = 2
     primary: bool = False
 
@@ -123,6 +132,7 @@ class EventSpec(ProfileModel):
 
     title: dict[str, str]
     severity: Literal["info", "notice", "warning", "critical"] = "info"
+    retention: Retention = Retention.STANDARD
 
 
 class CommandSpec(ProfileModel):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hub.series.test_retention import kept
 from lamplighter_hub.series.duckdb import DuckDbSeries, Keep, Limits, Rules, open_duckdb
 from lamplighter_hub.series.engine import Engine
 from lamplighter_hub.series.manifest import DAY, HOUR
@@ -73,8 +74,8 @@ def test_sealed_files_and_roll_ups_are_in_a_copy(disk: str, tmp_path: Path, monk
     if disk == "other":
         monkeypatch.setattr(os, "link", no_links)
     (tmp_path / "store").mkdir()
-    store = filled(tmp_path / "store", Keep(raw_days=3))
-    store.expire()
+    store = filled(tmp_path / "store", Keep())
+    store.expire(kept(raw=3), NOW)
     before, named = answers(store), files(tmp_path / "store")
     folder = copied(store, tmp_path / "it's a copy")
     assert files(folder) == named
@@ -136,7 +137,7 @@ def test_what_a_backup_shares_does_not_go_for_want_of_room(tmp_path: Path) -> No
     def free(_: Engine) -> int:
         return 0
 
-    store._retention._free = free
+    store._guard._free = free
     with pytest.raises(SeriesError, match="delete backups"):
         put(store, column("air-1", "pm25", [(NOW, 1.0)]))
     assert answers(store) == before

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lamplighter_hub.series import expiry, manifest, rollups
+from lamplighter_hub.series.ages import Ages, Policy
 from lamplighter_hub.series.duckdb import DuckDbSeries, Keep, Limits, Rules, open_duckdb
 from lamplighter_hub.series.engine import Engine
+from lamplighter_hub.series.expiry import Expiry
 from lamplighter_hub.series.manifest import DAY, HOUR
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, SeriesError
-from lamplighter_protocols.profile import Aggregation
-from suites.series.make import T0, column, everything, put
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, SeriesError, StoredEvent
+from lamplighter_protocols.profile import Aggregation, Retention
+from suites.series.make import T0, column, everything, flat, put
 
 MIDNIGHT = T0 // DAY * DAY
 NOW = MIDNIGHT + 10 * DAY
@@ -23,6 +29,11 @@ RULES = Rules(grace_ms=0, share=1.0, every_s=3600)
 
 def opened(folder: Path, keep: Keep) -> DuckDbSeries:
     return open_duckdb(folder, Limits(), RULES, lambda: NOW, keep)
+
+
+def kept(**days: int) -> Policy:
+    """Everything is standard, and kept so long."""
+    return Policy({Retention.STANDARD: Ages(**days)}, lambda *_: Retention.STANDARD, lambda *_: Retention.STANDARD)
 
 
 def filled(folder: Path, keep: Keep) -> DuckDbSeries:
@@ -42,7 +53,7 @@ DAYS = [11.5 + 24 * day for day in range(10)]
 
 def test_everything_is_kept_unless_told(tmp_path: Path) -> None:
     store = filled(tmp_path, Keep())
-    store.expire()
+    store.expire(kept(), NOW)
     assert len(everything(store, "air-1")) == 240
     gone = store.facts()["gone"]
     assert {name: value for name, value in gone.items() if value} == {}
@@ -50,9 +61,8 @@ def test_everything_is_kept_unless_told(tmp_path: Path) -> None:
 
 
 def test_raw_points_go_and_their_roll_ups_stay(tmp_path: Path) -> None:
-    keep = Keep(raw_days=3)
-    store = filled(tmp_path, keep)
-    store.expire()
+    store = filled(tmp_path, Keep())
+    store.expire(kept(raw=3), NOW)
     for _ in range(2):
         assert [item.value for item in everything(store, "air-1")] == [float(i) for i in range(168, 240)]
         assert means(store) == DAYS
@@ -61,7 +71,7 @@ def test_raw_points_go_and_their_roll_ups_stay(tmp_path: Path) -> None:
         assert len(list((tmp_path / "series").rglob("*.parquet"))) == 3
         assert store.facts()["damaged"] == []
         store.close()
-        store = opened(tmp_path, keep)
+        store = opened(tmp_path, Keep())
     put(store, column("air-1", "pm25", [(MIDNIGHT, 100.0)]))
     assert means(store)[0] == pytest.approx((sum(range(24)) + 100) / 25)
     store.seal()
@@ -71,12 +81,11 @@ def test_raw_points_go_and_their_roll_ups_stay(tmp_path: Path) -> None:
 
 
 def test_roll_ups_go_after_their_days(tmp_path: Path) -> None:
-    keep = Keep(raw_days=3, rollup_days=5)
-    store = filled(tmp_path, keep)
-    store.expire()
+    store = filled(tmp_path, Keep())
+    store.expire(kept(raw=3, minute=5, hour=5, day=5), NOW)
     assert means(store) == DAYS[5:]
     store.close()
-    store = opened(tmp_path, keep)
+    store = opened(tmp_path, Keep())
     assert means(store) == DAYS[5:]
     assert store.counts().points == 240
     assert len(list((tmp_path / "rollups").rglob("*.parquet"))) == 10
@@ -91,7 +100,7 @@ def test_a_disk_that_runs_full_loses_the_oldest_raw_points_and_then_takes_nothin
     def free(_: Engine) -> int:
         return room[0] + sum(size for path, size in sizes.items() if not path.exists())
 
-    store._retention._free = free
+    store._guard._free = free
     put(store, column("air-1", "pm25", [(NOW, 1.0)]))
     assert [item.value for item in everything(store, "air-1")] == [*[float(i) for i in range(24, 240)], 1.0]
     assert means(store)[:-1] == DAYS
@@ -114,9 +123,11 @@ def test_a_disk_that_runs_full_loses_the_oldest_raw_points_and_then_takes_nothin
 
 
 def test_a_commit_in_doubt_is_not_taken_for_done_because_old_data_went(tmp_path: Path) -> None:
-    store = filled(tmp_path, Keep(rollup_days=5))
+    store = filled(tmp_path, Keep())
+    store.commit(Commit(events=[StoredEvent("air-1", MIDNIGHT, "door", {}), StoredEvent("air-1", NOW, "door", {})]))
     before = store._sizes.rows()
-    store.expire()
+    store.expire(kept(raw=5, minute=5, hour=5, day=5, events=5), NOW)
+    assert [event.t for event in store.events(None, None, BEGINNING, END_OF_TIME, limit=9)[0]] == [NOW]
     store._engine.drop()
     store._reopen()
     assert store._sizes.rows() == before
@@ -194,3 +205,234 @@ def test_a_small_disk_that_runs_full(tmp_path: Path) -> None:
     assert "the disk has less than 26 MB left and nothing may go: make room" in found["refused"] == found["said"]
     assert found["after"] == ""
     assert found["last"] == 2.0
+
+
+# files of several classes
+
+
+def by_metric(_: str, metric: str) -> Retention:
+    return Retention(metric)
+
+
+MIXED = Policy(
+    {Retention.SHORT: Ages(raw=2, minute=4, hour=6, day=8), Retention.STANDARD: Ages(raw=5)}, by_metric, by_metric
+)
+
+
+def mixed(folder: Path, rules: Rules = RULES) -> DuckDbSeries:
+    """Ten days of each class, with two readings at each time."""
+    store = open_duckdb(folder, Limits(), rules, lambda: NOW, Keep())
+    times = [MIDNIGHT + i * HOUR for i in range(10 * 24) for _ in "ab"]
+    put(store, *[column("air-1", name, [(t, float(i)) for i, t in enumerate(times)]) for name in Retention])
+    store.seal()
+    return store
+
+
+def all_answers(store: DuckDbSeries) -> list[object]:
+    """Everything that can be asked for."""
+    found: list[object] = [flat(store.export_readings([], [], BEGINNING, END_OF_TIME)), store.counts()[:3]]
+    for name in Retention:
+        found += [
+            store.buckets("air-1", name, BEGINNING, END_OF_TIME, width_ms=width, aggregation=Aggregation.LAST)
+            for width in (HOUR, DAY)
+        ]
+        found.append(store.span("air-1", name, BEGINNING, END_OF_TIME))
+    return found
+
+
+def names(store: DuckDbSeries, folder: Path) -> None:
+    """Assert that exactly the files which the manifest names are there."""
+    with store._engine.read() as db:
+        named = {folder / item.path for item in manifest.known(db)} | rollups.paths(db, folder)
+    assert set(folder.rglob("*.parquet*")) == named
+
+
+def test_a_file_of_several_classes_is_left_in_parts(tmp_path: Path) -> None:
+    store = mixed(tmp_path)
+    store.expire(MIXED, NOW)
+    raw = {name: [item.t for item in everything(store, "air-1", name)] for name in Retention}
+    assert {name: len(times) for name, times in raw.items()} == {"short": 96, "standard": 240, "long": 480}
+    names(store, tmp_path)
+    assert store.verify() == []
+    before = all_answers(store)
+    store.close()
+    store = opened(tmp_path, Keep())
+    assert all_answers(store) == before
+    store.expire(MIXED, NOW + DAY)
+    assert len(everything(store, "air-1", "short")) == 48
+    there = sum(path.stat().st_size for path in (tmp_path / "series").rglob("*.parquet"))
+    assert store.facts()["sealed_bytes"] == there
+    store.close()
+
+
+def test_nothing_is_looked_at_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = mixed(tmp_path)
+    looked: list[int] = []
+    span = Expiry._span
+
+    def looking(self: Expiry, begin: int, *given: Any) -> None:
+        looked.append(begin)
+        span(self, begin, *given)
+
+    monkeypatch.setattr(Expiry, "_span", looking)
+    store.expire(MIXED, NOW)
+    assert looked == [MIDNIGHT + day * DAY for day in range(8)]
+    looked.clear()
+    store.expire(MIXED, NOW + HOUR)
+    assert looked == []
+    store.expire(MIXED, NOW + DAY)
+    assert looked == [MIDNIGHT + day * DAY for day in (2, 4, 5, 6, 8)], "where one class has passed an age"
+    looked.clear()
+    store.expire(kept(raw=1), NOW + DAY)
+    assert looked == [MIDNIGHT + day * DAY for day in range(10)], "a metric may get another class"
+    store.close()
+
+
+def test_files_of_an_hour_keep_the_order_of_their_arrival(tmp_path: Path) -> None:
+    rules = RULES._replace(small_day=0, large=10, patches=5)
+    store = open_duckdb(tmp_path, Limits(), rules, lambda: NOW, Keep())
+    for late in range(3):
+        points = [(MIDNIGHT, float(late))] * (100 if late == 0 else 1)
+        put(store, *[column("air-1", name, points) for name in ("short", "long")][late % 2 :])
+        store.seal()
+    assert len(list((tmp_path / "series").rglob("*.parquet"))) == 3
+    before = [item.value for item in everything(store, "air-1", "long")]
+    store.expire(MIXED, MIDNIGHT + 4 * DAY)
+    assert everything(store, "air-1", "short") == []
+    assert [item.value for item in everything(store, "air-1", "long")] == before
+    put(store, column("air-1", "long", [(MIDNIGHT, 9.0)]))
+    store.seal()
+    assert [item.value for item in everything(store, "air-1", "long")] == [*before, 9.0]
+    store.close()
+
+
+class Crash(BaseException):
+    """As if the process ended here: nothing tidies up."""
+
+
+STEPS = ["copy_raw", "copy_rolled", "make_durable", "after_rename", "swap", "keep_day", "add", "commit", "retire"]
+
+
+def crash_in(store: DuckDbSeries, step: str, nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a pass end when it comes to a step for the nth time."""
+    places = {
+        "copy_raw": (store._expiry, "_copy_raw"),
+        "copy_rolled": (store._expiry, "_copy_rolled"),
+        "make_durable": (manifest, "make_durable"),
+        "after_rename": (manifest, "make_durable"),
+        "swap": (store._expiry, "_swap"),
+        "keep_day": (rollups, "keep_day"),
+        "add": (manifest, "add"),
+        "commit": (expiry, "_forget_days"),
+        "retire": (store._readers, "retire"),
+    }
+    where, name = places[step]
+    whole = getattr(where, name)
+    left = [nth]
+
+    def crashing(*given: Any, **named: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0 and step != "after_rename":
+            raise Crash
+        found = whole(*given, **named)
+        if left[0] < 0:
+            raise Crash
+        return found
+
+    monkeypatch.setattr(where, name, crashing)
+
+
+@pytest.mark.parametrize(
+    ("step", "nth"), [(step, nth) for step in STEPS for nth in (0, 1) if (step, nth) != ("commit", 1)]
+)
+def test_a_crash_in_the_rewriting_loses_and_doubles_nothing(
+    step: str, nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "live").mkdir()
+    store = mixed(tmp_path / "whole")
+    store.expire(MIXED, NOW)
+    whole = all_answers(store)
+    store.close()
+    store = mixed(tmp_path / "live")
+    with monkeypatch.context() as patch:
+        crash_in(store, step, nth, patch)
+        with pytest.raises(Crash):
+            store.expire(MIXED, NOW)
+    shutil.copytree(tmp_path / "live", tmp_path / "left")  # what a power cut leaves: the log as it is, no checkpoint
+    again = opened(tmp_path / "left", Keep())
+    names(again, tmp_path / "left")
+    assert again.verify() == []
+    again.expire(MIXED, NOW)
+    assert all_answers(again) == whole
+    names(again, tmp_path / "left")
+    again.close()
+    store.close()
+
+
+def test_a_full_disk_ends_a_pass_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = mixed(tmp_path)
+    before = all_answers(store)
+
+    def full(*_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "make_durable", full)
+        with pytest.raises(SeriesError, match=r"series/2026/.* could not be let go: .*No space left"):
+            store.expire(Policy({Retention.SHORT: Ages(raw=2)}, by_metric, by_metric), NOW)
+    assert all_answers(store) == before
+    names(store, tmp_path)
+    store.expire(MIXED, NOW)
+    assert len(everything(store, "air-1", "short")) == 96
+    store.close()
+
+
+def test_what_the_disk_guard_took_meanwhile_is_not_brought_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = mixed(tmp_path)
+    held = store._guard.held
+    with store._engine.read() as db:
+        every = manifest.known(db)
+
+    def first() -> Any:
+        store._guard._thin(every)
+        monkeypatch.setattr(store._guard, "held", held)
+        return held()
+
+    monkeypatch.setattr(store._guard, "held", first)
+    with pytest.raises(SeriesError):
+        store.expire(Policy({Retention.SHORT: Ages(raw=2)}, by_metric, by_metric), NOW)
+    assert everything(store, "air-1") == []
+    names(store, tmp_path)
+    store.expire(MIXED, NOW)
+    assert store.span("air-1", "long", BEGINNING, END_OF_TIME).points == 480
+    names(store, tmp_path)
+    store.close()
+
+
+def test_readers_see_one_state_while_classes_go(tmp_path: Path) -> None:
+    store = mixed(tmp_path)
+    done = threading.Event()
+    wrong: list[int] = []
+
+    def look() -> None:
+        while not done.is_set():
+            points = sum(
+                bucket.count
+                for bucket in store.buckets(
+                    "air-1", "standard", BEGINNING, END_OF_TIME, width_ms=DAY, aggregation=Aggregation.MEAN
+                )
+            )
+            whole = len(everything(store, "air-1", "long"))
+            wrong.extend(found for found in (points, whole) if found != 480)
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for day in range(12):
+        store.expire(MIXED, MIDNIGHT + day * DAY)
+    done.set()
+    reader.join()
+    assert wrong == []
+    store.close()

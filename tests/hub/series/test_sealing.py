@@ -280,6 +280,25 @@ def test_a_file_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_file_without_checksums_of_roll_ups_is_taken_over(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    put(store, column("air-1", "pm25", [(T0, 1.0), (T0 + 1, 2.0)]))
+    store.seal()
+    store.close()
+    with duckdb.connect(str(tmp_path / "series.duckdb")) as old:
+        for table in ("rolled", "daily_kept"):
+            old.execute(f"DROP TABLE {table}")
+        old.execute("DELETE FROM meta WHERE name IN ('forgotten_events', 'last_seq')")
+        old.execute("UPDATE meta SET value = 2 WHERE name = 'schema'")
+    store = opened(tmp_path)
+    assert store.span("air-1", "pm25", BEGINNING, END_OF_TIME).points == 2
+    assert len(list((tmp_path / "rollups").rglob("*.parquet"))) == 2
+    put(store, column("air-1", "pm25", [(T0 + 2, 3.0)]))
+    store.seal()
+    assert store.span("air-1", "pm25", BEGINNING, END_OF_TIME).points == 3
+    store.close()
+
+
 # damage
 
 

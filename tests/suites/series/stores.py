@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from lamplighter_hub.series.duckdb import open_duckdb
+from lamplighter_hub.series.duckdb import Rules, open_duckdb
 from lamplighter_hub.series.store import TimeSeries
 from services.influx import Influxd
 from suites.series.sealed import open_eager
@@ -21,7 +21,7 @@ SERVER = "LAMPLIGHTER_TEST_INFLUX"
 
 
 def _duckdb(folder: Path) -> TimeSeries:
-    return open_duckdb(folder)
+    return open_duckdb(folder, rules=Rules(share=1.0))
 
 
 def influx_bucket(server: Influxd, folder: Path) -> str:
@@ -35,10 +35,10 @@ def influx_bucket(server: Influxd, folder: Path) -> str:
 
 
 def _influx(folder: Path) -> TimeSeries:
-    from lamplighter_hub.series.influx.store import open_influx
+    from lamplighter_hub.series.influx.store import Limits, open_influx
 
     server = Influxd.from_environment(os.environ[SERVER])
-    return open_influx(server.series_url(influx_bucket(server, folder)), server.token)
+    return open_influx(server.series_url(influx_bucket(server, folder)), server.token, Limits(share=1.0))
 
 
 STORES: dict[str, Open] = {"duckdb": _duckdb, "duckdb-eager": open_eager, "influx": _influx}

@@ -27,8 +27,9 @@ MosquittoDir = Annotated[Path | None, typer.Option("--mosquitto-dir", help=_help
 SeriesUrl = Annotated[str, typer.Option("--series-url", help=_help("series_url"))]
 SeriesTokenFile = Annotated[Path | None, typer.Option("--series-token-file", help=_help("series_token_file"))]
 RegistryUrl = Annotated[str, typer.Option("--registry-url", help=_help("registry_url"))]
-KeepRawDays = Annotated[int | None, typer.Option("--keep-raw-days", help=_help("keep_raw_days"))]
-KeepRollupDays = Annotated[int | None, typer.Option("--keep-rollup-days", help=_help("keep_rollup_days"))]
+KeepShort = Annotated[str, typer.Option("--keep-short", help=_help("keep_short"))]
+KeepStandard = Annotated[str, typer.Option("--keep-standard", help=_help("keep_standard"))]
+KeepLong = Annotated[str, typer.Option("--keep-long", help=_help("keep_long"))]
 KeepFreeMb = Annotated[int, typer.Option("--keep-free-mb", help=_help("keep_free_mb"))]
 PublicUrl = Annotated[str, typer.Option("--public-url", help=_help("public_url"))]
 Profiles = Annotated[list[Path] | None, typer.Option("--profiles", help=_help("profiles"))]
@@ -66,8 +67,9 @@ def up(
     series_url: SeriesUrl = "",
     series_token_file: SeriesTokenFile = None,
     registry_url: RegistryUrl = "",
-    keep_raw_days: KeepRawDays = None,
-    keep_rollup_days: KeepRollupDays = None,
+    keep_short: KeepShort = "",
+    keep_standard: KeepStandard = "",
+    keep_long: KeepLong = "",
     keep_free_mb: KeepFreeMb = 0,
     public_url: PublicUrl = "",
     profiles: Profiles = None,
@@ -93,8 +95,9 @@ def up(
             "series_url": series_url,
             "series_token_file": series_token_file,
             "registry_url": registry_url,
-            "keep_raw_days": keep_raw_days,
-            "keep_rollup_days": keep_rollup_days,
+            "keep_short": keep_short,
+            "keep_standard": keep_standard,
+            "keep_long": keep_long,
             "keep_free_mb": keep_free_mb,
             "public_url": public_url,
             "profiles": tuple(profiles or ()),

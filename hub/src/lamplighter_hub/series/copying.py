@@ -9,15 +9,14 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from lamplighter_hub.series import manifest, rollups
 from lamplighter_hub.series.engine import Cursor, Engine, EngineError, line, quoted
-from lamplighter_hub.series.manifest import Readers, SealedFile
-from lamplighter_hub.series.retention import Retention
+from lamplighter_hub.series.guard import Guard
+from lamplighter_hub.series.manifest import Readers
 from lamplighter_hub.series.store import SeriesError
 
 log = logging.getLogger(__name__)
@@ -28,11 +27,11 @@ _DAMAGED: Final = "SELECT seq FROM damaged"
 class Copier:
     """Makes copies, one at a time, while commits and sealing go on. `working` is held by whoever makes one."""
 
-    def __init__(self, engine: Engine, readers: Readers, retention: Retention) -> None:
+    def __init__(self, engine: Engine, readers: Readers, guard: Guard) -> None:
         self._engine = engine
         self._folder = engine.path.parent
         self._readers = readers
-        self._retention = retention
+        self._guard = guard
         self._stop = threading.Event()
         self._copying: Cursor | None = None
         self.working = threading.Lock()
@@ -68,7 +67,7 @@ class Copier:
         try:
             db.execute("BEGIN")
             # Whoever reads keeps the files of the manifest; what is seen is settled by the first look at it.
-            with self._retention.held(), self._readers.reading():
+            with self._guard.held(), self._readers.reading():
                 self._take_files(db, folder)
             db.execute(f'COPY FROM DATABASE "{target.stem}" TO backup')
             db.execute("COMMIT; CHECKPOINT backup")
@@ -84,13 +83,9 @@ class Copier:
             self._check()
             if not _take(self._folder, item.path, folder) and item.seq not in damaged:
                 log.error("%s is not there: the backup is made without its %d points", item.path, item.rows)
-        for path in _rolled(manifest.known(db, thinned=True)):
+        for path in sorted(rollups.paths(db, Path())):
             self._check()
-            _take(self._folder, path, folder)
-
-
-def _rolled(files: Sequence[SealedFile]) -> list[str]:
-    return [str(path) for item in files for path in rollups.companions(Path(), item)]
+            _take(self._folder, str(path), folder)
 
 
 def _take(source: Path, path: str, target: Path) -> bool:

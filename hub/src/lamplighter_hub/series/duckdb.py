@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from lamplighter_hub.series import aside, manifest, queries, rollups, rows, upkeep
+from lamplighter_hub.series.ages import Policy
 from lamplighter_hub.series.columns import Points, as_json, pack, relation, size_of
 from lamplighter_hub.series.copying import Copier
 from lamplighter_hub.series.damage import Damage
@@ -25,10 +26,13 @@ from lamplighter_hub.series.engine import (
     line,
     unavailable,
 )
+from lamplighter_hub.series.expiry import Expiry
+from lamplighter_hub.series.guard import Guard, Keep
 from lamplighter_hub.series.newest import Newest, newest_readings
+from lamplighter_hub.series.pace import Pace
 from lamplighter_hub.series.questions import Questions
-from lamplighter_hub.series.retention import Keep, Retention
 from lamplighter_hub.series.sealing import Pass, Sealer
+from lamplighter_hub.series.sizes import Sizes
 from lamplighter_hub.series.spans import Rules
 from lamplighter_hub.series.store import (
     BEGINNING,
@@ -56,26 +60,6 @@ RECENT: Final = 5 * 60_000
 """Whoever has a point younger than this (ms) needs no look at older ones."""
 STEP: Final = 1 << 20
 """Between two generations of hot points there is room for the ones that sealing carries over."""
-
-
-@dataclass(slots=True)
-class _Sizes:
-    """What would need a look through the file. `event_n` and `quarantine_n` number arrivals from 1."""
-
-    points: int = 0
-    events: int = 0
-    event_n: int = 0
-    marks: int = 0
-    quarantined: int = 0
-    quarantined_bytes: int = 0
-    quarantine_n: int = 0
-    evicted: int = 0
-    released: int = 0
-    loose_marks: int = 0
-
-    def rows(self) -> tuple[int, int, int, int]:
-        """Return how many rows there are; every commit adds some."""
-        return self.points, self.events, self.marks, self.quarantined
 
 
 def now_ms() -> int:
@@ -111,12 +95,14 @@ class DuckDbSeries:
         self._engine = Engine(path, limits)
         self._readers = manifest.Readers()
         self._damage = Damage(self._engine)
-        self._retention = Retention(self._engine, self._readers, keep)
+        self._guard = Guard(self._engine, self._readers, keep)
+        pace, passing = Pace(rules.share, limits.threads), threading.Lock()
         self._sealer = Sealer(
-            self._engine, self._readers, rules, clock, self._rotate, self._damage, self._retention, self._warm
+            self._engine, self._readers, rules, clock, self._rotate, self._damage, pace, passing, self._warm
         )
+        self._expiry = Expiry(self._engine, self._readers, self._damage, self._guard, pace, passing)
         self._questions = Questions(self._engine, self._readers, self._damage)
-        self._copier = Copier(self._engine, self._readers, self._retention)
+        self._copier = Copier(self._engine, self._readers, self._guard)
         self._closed = False
         self._refusing = ""
         self._doubtful: tuple[tuple[int, ...], Commit] | None = None
@@ -124,7 +110,7 @@ class DuckDbSeries:
         self._active = 0
         self._names = Dictionary()
         self._newest = Newest()
-        self._sizes = _Sizes()
+        self._sizes = Sizes()
 
     def open(self) -> None:
         """Open the file and learn what it holds."""
@@ -141,8 +127,9 @@ class DuckDbSeries:
         """Remove what a crash left, look whether the sealed files are there, and begin to seal."""
         try:
             with self._engine.read() as db:
-                raw, rolled = manifest.known(db), manifest.known(db, thinned=True)
-            if strays := manifest.sweep(self._path.parent, raw, rolled):
+                raw = {self._path.parent / item.path for item in manifest.known(db)}
+                rolled = rollups.paths(db, self._path.parent)
+            if strays := manifest.sweep(self._path.parent, raw | rolled):
                 log.warning("removed %d files that a crash had left", strays)
             self._damage.missing()
             self._damage.review()
@@ -154,9 +141,12 @@ class DuckDbSeries:
         """Seal what is closed now, beside the thread that does so. Raises SeriesError."""
         return self._sealer.seal()
 
-    def expire(self) -> None:
-        """Let go what is older than it is kept. Raises SeriesError."""
-        self._retention.expire(self._clock())
+    def expire(self, policy: Policy, now: int) -> None:
+        """Let go what is older at `now` (ms) than it is kept; what is closed is sealed first."""
+        self._sealer.seal()
+        series = self._names.select((), ())
+        self._expiry.points({number: policy.of_metric(device, metric) for device, metric, number in series}, now)
+        self._expiry.events(policy, now)
 
     def facts(self) -> dict[str, Any]:
         """Return how the store is, for people: why it takes nothing, what is damaged (None: not known), what went."""
@@ -165,11 +155,11 @@ class DuckDbSeries:
         except SeriesError:
             damaged = None
         return {
-            "sealed_bytes": self._sealer.bytes,
+            "sealed_bytes": self._sealed_bytes,
             "refusing": self._refusing,
             "trouble": self._sealer.trouble,
             "damaged": damaged,
-            "gone": asdict(self._retention.gone),
+            "gone": asdict(self._guard.gone),
         }
 
     def verify(self) -> list[str]:
@@ -200,7 +190,7 @@ class DuckDbSeries:
         with self._writing:
             if self._already_taken(commit):
                 return
-            self._retention.make_room(self._clock())
+            self._guard.make_room(self._clock())
             try:
                 points = pack(commit.samples, self._names.numbers)
                 with self._engine.transaction() as db:
@@ -352,7 +342,7 @@ class DuckDbSeries:
             quarantined_bytes=sizes.quarantined_bytes,
             quarantine_evicted=sizes.evicted,
             quarantine_released=sizes.released,
-            disk_bytes=sum(file.stat().st_size for file in files if file.exists()) + self._sealer.bytes,
+            disk_bytes=sum(file.stat().st_size for file in files if file.exists()) + self._sealed_bytes,
         )
 
     def backup(self, folder: Path) -> None:
@@ -361,12 +351,16 @@ class DuckDbSeries:
 
     # inside
 
+    @property
+    def _sealed_bytes(self) -> int:
+        return self._sealer.bytes - self._guard.gone.bytes
+
     def _learn(self, db: Cursor) -> None:
         """Learn what the file holds. A file that is in order is not written to: the disk may be full."""
         db.execute("BEGIN")
         db.execute(queries.SCHEMA + manifest.SCHEMA + rollups.SCHEMA)
         facts = dict(db.execute("SELECT name, value FROM meta").fetchall())
-        if facts.get("schema", queries.VERSION) not in {1, queries.VERSION}:
+        if facts.get("schema", queries.VERSION) not in {1, 2, queries.VERSION}:
             raise StoreUnavailable(f"{self._path} was written by another version of Lamplighter; use that version")
         upkeep.upgrade(db, facts)
         aside.widen(db)
@@ -376,8 +370,8 @@ class DuckDbSeries:
         hot = manifest.generations(db)
         self._active = hot[-1]
         points = manifest.union(self._path.parent, (), hot)
-        self._sizes = _Sizes(*db.execute(queries.COUNTS.replace("{points}", points)).fetchall()[0])
-        self._sealer.bytes = sum(item.size for item in manifest.known(db))
+        self._sizes = Sizes(*db.execute(queries.COUNTS.replace("{points}", points)).fetchall()[0])
+        self._sealer.bytes = sum(item.size for item in manifest.known(db)) + self._guard.gone.bytes
         self._sizes.loose_marks = self._sizes.marks - db.execute(queries.COUNT_JOINED).fetchall()[0][0]
 
     def _write(self, db: Cursor, commit: Commit, points: Points) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Final, NamedTuple
 from lamplighter_hub.series.engine import Cursor, quoted
 
 FOLDER: Final = "series"
+LAST_SEQ: Final = "last_seq"
 ROLLUPS: Final = "rollups"
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
@@ -48,6 +50,27 @@ class SealedFile(NamedTuple):
     sha256: str
 
 
+class Rolled(NamedTuple):
+    """A line of the manifest: the roll-ups by `level` ms of the file `seq`. Those of an older version have no checksum.
+
+    One that is not `sound` is damaged and left out of answers.
+    """
+
+    seq: int
+    level: int
+    size: int
+    sha256: str
+    sound: bool = True
+
+
+class Entry(NamedTuple):
+    """A sealed file with its roll-ups; of a thinned one only these are there."""
+
+    file: SealedFile
+    rolled: tuple[Rolled, ...]
+    thinned: bool = False
+
+
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS hot (generation BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (
@@ -56,6 +79,9 @@ CREATE TABLE IF NOT EXISTS files (
     sha256 VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS damaged (seq BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS thinned (seq BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS rolled (
+    seq BIGINT NOT NULL, level BIGINT NOT NULL, size BIGINT NOT NULL, sha256 VARCHAR NOT NULL,
+    sound BOOLEAN NOT NULL);
 CREATE TABLE IF NOT EXISTS newest (
     series INTEGER NOT NULL, t BIGINT NOT NULL, number DOUBLE, truth BOOLEAN, text VARCHAR, quality UTINYINT NOT NULL);
 """
@@ -66,8 +92,15 @@ HOT_TABLE: Final = """CREATE TABLE {name} (
 
 _FILES: Final = """
 SELECT * FROM files WHERE seq NOT IN (SELECT seq FROM damaged)
-    AND ($thinned OR seq NOT IN (SELECT seq FROM thinned)) AND last >= $start AND first < $end
+    AND seq NOT IN (SELECT seq FROM thinned) AND last >= $start AND first < $end
     AND high >= $low AND low <= $high ORDER BY seq
+"""
+_ROLLED_FILES: Final = """
+SELECT f.* FROM files f JOIN rolled r ON r.seq = f.seq AND r.level = $level AND r.sound
+WHERE f.last >= $start AND f.first < $end AND f.high >= $low AND f.low <= $high ORDER BY f.seq
+"""
+_ROLLED_OF: Final = """
+SELECT r.* FROM rolled r JOIN files f ON f.seq = r.seq WHERE f."begin" = $start AND f."end" = $end ORDER BY r.level
 """
 _HOT_PLACE: Final = 1 << 60
 _SEALED: Final = f"""SELECT {COLUMNS}, (file_index::BIGINT << 40) + file_row_number AS place
@@ -91,16 +124,67 @@ def files(
     start: int = EARLIEST,
     end: int = LATEST,
     numbers: Sequence[int] | None = None,
-    *,
-    thinned: bool = False,
 ) -> list[SealedFile]:
-    """Return the sound files that may hold points of a range and of some series, in order of arrival.
-
-    With `thinned` also those of which only the roll-ups are left.
-    """
+    """Return the sound files that may hold points of a range and of some series, in order of arrival."""
     low, high = (min(numbers, default=0), max(numbers, default=-1)) if numbers is not None else (-1, 2**31)
-    asked = {"start": start, "end": end, "low": low, "high": high, "thinned": thinned}
+    asked = {"start": start, "end": end, "low": low, "high": high}
     return [SealedFile(*row) for row in db.execute(_FILES, asked).fetchall()]
+
+
+def rolled_files(db: Cursor, start: int, end: int, level: int, number: int | None = None) -> list[SealedFile]:
+    """Return the files that have sound roll-ups of a level (ms) in a range, of a series, in order of arrival."""
+    low, high = (0, 2**31) if number is None else (number, number)
+    asked = {"start": start, "end": end, "low": low, "high": high, "level": level}
+    return [SealedFile(*row) for row in db.execute(_ROLLED_FILES, asked).fetchall()]
+
+
+def add(db: Cursor, entry: Entry) -> None:
+    """Let a file and its roll-ups count, inside the caller's transaction."""
+    _insert(db, "files", entry.file)
+    for rolled in entry.rolled:
+        _insert(db, "rolled", rolled)
+    if entry.thinned:
+        db.execute("INSERT INTO thinned VALUES ($seq)", {"seq": entry.file.seq})
+
+
+def drop(db: Cursor, seq: int) -> None:
+    """Let a file and its roll-ups count no longer, inside the caller's transaction."""
+    for table in ("files", "rolled", "thinned", "damaged"):
+        db.execute(f"DELETE FROM {table} WHERE seq = $seq", {"seq": seq})  # noqa: S608 (names of this module)
+
+
+def _insert(db: Cursor, table: str, row: SealedFile | Rolled) -> None:
+    db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", list(row))  # noqa: S608
+
+
+def last_seq(db: Cursor) -> int:
+    """Return the highest number that a file ever had: a name is never given twice."""
+    asked = (
+        "SELECT greatest((SELECT coalesce(max(seq), 0) FROM files), (SELECT max(value) FROM meta WHERE name = $name))"
+    )
+    found: int = db.execute(asked, {"name": LAST_SEQ}).fetchall()[0][0]
+    return found
+
+
+def used_seq(db: Cursor, seq: int) -> None:
+    """Remember a number whose file may be dropped, inside the caller's transaction."""
+    db.execute("UPDATE meta SET value = greatest(value, $seq) WHERE name = $name", {"seq": seq, "name": LAST_SEQ})
+
+
+def rolled(db: Cursor) -> list[Rolled]:
+    """Return every roll-up of the manifest, sound or not."""
+    return [Rolled(*row) for row in db.execute("SELECT * FROM rolled ORDER BY seq, level").fetchall()]
+
+
+def entries(db: Cursor, start: int, end: int) -> list[Entry]:
+    """Return what there is, sound or not, of the span with exactly these bounds, in order of arrival."""
+    asked = {"start": start, "end": end}
+    found = db.execute('SELECT * FROM files WHERE "begin" = $start AND "end" = $end ORDER BY seq', asked).fetchall()
+    thinned = {row[0] for row in db.execute("SELECT seq FROM thinned").fetchall()}
+    made = [Rolled(*row) for row in db.execute(_ROLLED_OF, asked).fetchall()]
+    return [
+        Entry(SealedFile(*row), tuple(item for item in made if item.seq == row[0]), row[0] in thinned) for row in found
+    ]
 
 
 def known(db: Cursor, *, thinned: bool = False) -> list[SealedFile]:
@@ -186,13 +270,10 @@ def is_whole(folder: Path, file: SealedFile) -> bool:
         return False
 
 
-def sweep(folder: Path, raw: Sequence[SealedFile], rolled: Sequence[SealedFile]) -> int:
-    """Remove files that are not in the manifest: what a crash left. Return how many. Raises OSError."""
-    strays = []
-    for root, known in ((FOLDER, raw), (f"{ROLLUPS}/minute", rolled), (f"{ROLLUPS}/hour", rolled)):
-        kept = {item.path.removeprefix(FOLDER) for item in known}
-        found = (folder / root).rglob("*.parquet*")
-        strays += [path for path in found if str(path).removeprefix(str(folder / root)) not in kept]
+def sweep(folder: Path, kept: AbstractSet[Path]) -> int:
+    """Remove files that are not in the manifest, `kept`: what a crash left. Return how many. Raises OSError."""
+    found = [path for root in (FOLDER, ROLLUPS) for path in (folder / root).rglob("*.parquet*")]
+    strays = [path for path in found if path not in kept]
     for path in strays:
         path.unlink()
     return len(strays)

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS quarantine (
     device VARCHAR NOT NULL, channel VARCHAR NOT NULL, reason VARCHAR NOT NULL, field VARCHAR NOT NULL,
     detail VARCHAR NOT NULL, payload BLOB NOT NULL, held VARCHAR DEFAULT '', release VARCHAR DEFAULT '');
 """
-VERSION: Final = 2
+VERSION: Final = 3
 
 _RANGE: Final = "p.t >= $start AND p.t < $end"
 
@@ -68,7 +68,9 @@ COUNT_JOINED: Final = f"SELECT count(*) FROM ({JOINED_MARKS})"  # noqa: S608
 COUNTS: Final = """
 SELECT (SELECT count(*) FROM {points}) + (SELECT coalesce(sum(rows), 0)::BIGINT FROM files)
            + (SELECT coalesce(sum(value), 0)::BIGINT FROM meta WHERE name = 'forgotten'),
-       (SELECT count(*) FROM events), (SELECT coalesce(max(n), 0) FROM events),
+       (SELECT count(*) FROM events)
+           + (SELECT coalesce(sum(value), 0)::BIGINT FROM meta WHERE name = 'forgotten_events'),
+       (SELECT coalesce(max(n), 0) FROM events),
        (SELECT count(*) FROM marks), (SELECT count(*) FROM quarantine), (SELECT coalesce(sum(size), 0) FROM quarantine),
        (SELECT coalesce(max(n), 0) FROM quarantine),
        (SELECT coalesce(sum(value), 0) FROM meta WHERE name = 'quarantine_evicted'),

@@ -18,6 +18,8 @@ from lamplighter_hub.series.manifest import DAY, HOUR, SealedFile
 from lamplighter_protocols.profile import Aggregation
 
 MINUTE: Final = 60_000
+LEVELS: Final = (MINUTE, HOUR)
+"""Roll-ups that a file has; days are in a table."""
 _BASIC: Final = frozenset({Aggregation.MEAN, Aggregation.SUM})
 """What minutes can answer; hours and days answer all."""
 
@@ -27,6 +29,7 @@ CREATE TABLE IF NOT EXISTS daily (
     sum DOUBLE, first_t BIGINT, last_t BIGINT, good_t BIGINT, number DOUBLE, truth BOOLEAN, text VARCHAR,
     energy DOUBLE, sin DOUBLE, cos DOUBLE, x_t BIGINT, x DOUBLE);
 CREATE TABLE IF NOT EXISTS daily_done (t BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS daily_kept AS FROM daily LIMIT 0;
 """
 _X: Final = "CASE WHEN quality = 0 THEN coalesce(number, truth::INTEGER::DOUBLE) END"
 _RAW: Final = f"""
@@ -84,13 +87,19 @@ def cut(start: int, end: int, width: int, aggregation: Aggregation) -> Cut | Non
 
 def companions(folder: Path, file: SealedFile) -> list[Path]:
     """Return where the roll-ups of a file lie."""
-    return [folder / companion(file, level) for level in (MINUTE, HOUR)]
+    return [folder / companion(file, level) for level in LEVELS]
 
 
 def companion(file: SealedFile, level: int) -> str:
     """Return the path of a file's minutes or hours, relative to the store's folder."""
     name = "hour" if level > MINUTE else "minute"
     return file.path.replace(manifest.FOLDER, f"{manifest.ROLLUPS}/{name}", 1)
+
+
+def paths(db: Cursor, folder: Path) -> set[Path]:
+    """Return every file of roll-ups that the manifest names."""
+    files = {item.seq: item for item in manifest.known(db, thinned=True)}
+    return {folder / companion(files[rolled.seq], rolled.level) for rolled in manifest.rolled(db)}
 
 
 def making(source: Path, level: int) -> str:
@@ -110,15 +119,27 @@ def keep_days(db: Cursor, folder: Path, days: Sequence[int], closed: int) -> Non
     A day that is not over has none.
     """
     for day in days:
-        mine = [item for item in manifest.files(db, day, day + DAY, thinned=True) if day <= item.begin < day + DAY]
+        found = manifest.rolled_files(db, day, day + DAY, HOUR)
+        mine = [item for item in found if day <= item.begin < day + DAY]
         db.execute("DELETE FROM daily WHERE t = $day", {"day": day})
         db.execute("DELETE FROM daily_done WHERE t = $day", {"day": day})
         if mine and day + DAY <= closed:
             hours = _stored(folder, mine, HOUR)
-            db.execute(f"""INSERT INTO daily SELECT {_BASIC_COLUMNS}{_MORE_COLUMNS} FROM (
-                SELECT series, {day} AS t, {_SUMS}, {_LAST} AS last{_MORE} FROM ({hours}) GROUP BY series)
-                ORDER BY series""")  # noqa: S608
+            kept = f"SELECT *, -1::BIGINT AS place FROM daily_kept WHERE t = {day}"  # noqa: S608
+            db.execute(f"INSERT INTO daily {_day(f'{hours} UNION ALL BY NAME {kept}', day)}")
             db.execute("INSERT INTO daily_done VALUES ($day)", {"day": day})
+
+
+def keep_day(db: Cursor, folder: Path, file: SealedFile, numbers: Sequence[int]) -> None:
+    """Keep what some series of a file come to in their day, inside the transaction that lets their hours go."""
+    named = ", ".join(map(str, numbers))
+    hours = f"SELECT * FROM ({_stored(folder, [file], HOUR)}) WHERE series IN ({named})"  # noqa: S608
+    db.execute(f"INSERT INTO daily_kept {_day(hours, file.begin // DAY * DAY)}")
+
+
+def _day(hours: str, day: int) -> str:
+    return f"""SELECT {_BASIC_COLUMNS}{_MORE_COLUMNS} FROM (
+        SELECT series, {day} AS t, {_SUMS}, {_LAST} AS last{_MORE} FROM ({hours}) GROUP BY series) ORDER BY series"""  # noqa: S608
 
 
 def undone(db: Cursor, closed: int) -> list[int]:
@@ -146,11 +167,13 @@ def relation(db: Cursor, folder: Path, number: int, start: int, end: int, cut: C
             parts.append(_raw(manifest.union(folder, edge, hot, [number]), begin, stop))
     parts.append(_raw(manifest.union(folder, (), hot, [number]), cut.first, cut.last))
     within = f"series = {number} AND t >= {cut.first} AND t < {cut.last}"
-    sealed = manifest.files(db, cut.first, cut.last, [number], thinned=True)
+    sealed = manifest.rolled_files(db, cut.first, cut.last, min(cut.level, HOUR), number)
     if cut.level == DAY:
         done = {row[0] for row in db.execute("SELECT t FROM daily_done").fetchall()}
         sealed = [item for item in sealed if item.begin // DAY * DAY not in done]
         parts.append(f"SELECT *, -1::BIGINT AS place FROM daily WHERE {within}")  # noqa: S608
+        kept = f"{within} AND t NOT IN (SELECT t FROM daily_done)"  # noqa: S608
+        parts.append(f"SELECT *, -1::BIGINT AS place FROM daily_kept WHERE {kept}")  # noqa: S608
     if sealed:
         parts.append(f"SELECT * FROM ({_stored(folder, sealed, min(cut.level, HOUR))}) WHERE {within}")  # noqa: S608
     return "(" + " UNION ALL BY NAME ".join(parts) + ")"

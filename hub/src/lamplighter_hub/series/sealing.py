@@ -9,23 +9,32 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from lamplighter_hub.series import manifest, rollups
+from lamplighter_hub.series import filing, manifest, rollups
 from lamplighter_hub.series.damage import Damage
 from lamplighter_hub.series.engine import Cursor, Engine, EngineError, line, quoted
-from lamplighter_hub.series.manifest import DAY, HOUR, Readers, SealedFile, files, generations, hot_name, union
-from lamplighter_hub.series.retention import Retention
+from lamplighter_hub.series.manifest import (
+    DAY,
+    HOUR,
+    Entry,
+    Readers,
+    Rolled,
+    SealedFile,
+    files,
+    generations,
+    hot_name,
+    union,
+)
+from lamplighter_hub.series.pace import Moment, Pace, Stopped
 from lamplighter_hub.series.spans import Rules, Span, parts, plan
 from lamplighter_hub.series.store import SeriesError
 
 log = logging.getLogger(__name__)
 
 _HOUR_OF: Final = f"(t - ((t % {HOUR}) + {HOUR}) % {HOUR})"
-_FORMAT: Final = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
 _SMALL_DAYS: Final = """
 SELECT DISTINCT day FROM (
     SELECT "begin" - (("begin" % $day) + $day) % $day AS day, "begin", "end", rows FROM files
@@ -46,10 +55,6 @@ QUALIFY row_number() OVER (PARTITION BY p.series ORDER BY p.place DESC) = 1
 """
 
 
-class Stopped(SeriesError):
-    """The store is being closed: what was not finished is done at the next start."""
-
-
 class Pass(NamedTuple):
     """What a pass of sealing did: hot points that are sealed now, files written and replaced, seconds of work."""
 
@@ -59,20 +64,8 @@ class Pass(NamedTuple):
     busy_s: float = 0.0
 
 
-class _Moment(NamedTuple):
-    """Time that went by, and processor time of this thread (s)."""
-
-    wall: float
-    cpu: float
-
-    @classmethod
-    def now(cls) -> _Moment:
-        """Return this moment."""
-        return cls(time.perf_counter(), time.thread_time())
-
-
 class Sealer:
-    """Seals what is closed. One pass at a time; `rotate` lets the writer begin a new generation of hot points.
+    """Seals what is closed. Whoever rewrites files holds `passing`; `rotate` lets the writer begin a new generation.
 
     Its thread does `first` before anything else.
     """
@@ -85,24 +78,24 @@ class Sealer:
         clock: Callable[[], int],
         rotate: Callable[[], None],
         damage: Damage,
-        retention: Retention,
+        pace: Pace,
+        passing: threading.Lock,
         first: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._first = first
         self._damage = damage
-        self._retention = retention
+        self._pace = pace
+        self._passing = passing
         self._folder = engine.path.parent
         self._readers = readers
         self._rules = rules
         self._clock = clock
         self._rotate = rotate
-        self._passing = threading.Lock()
-        self._stop = threading.Event()
         self._busy_s = 0.0
         self._thread = threading.Thread(target=self._run, name="sealing", daemon=True)
         self.bytes = 0
-        """Size of all sealed files."""
+        """Size of all sealed raw files, with those that went since the start."""
         self.trouble = ""
         """Why the last pass failed, in one line; empty when it did not."""
 
@@ -112,7 +105,7 @@ class Sealer:
 
     def stop(self) -> None:
         """End after the file in hand."""
-        self._stop.set()
+        self._pace.stop()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -135,10 +128,9 @@ class Sealer:
             self._first()
         except SeriesError as error:
             log.warning("the newest values will be looked up when they are asked for: %s", error)
-        while not self._stop.wait(self._rules.every_s):
+        while not self._pace.pause(self._rules.every_s):
             try:
                 done = self.seal()
-                self._retention.expire(self._clock())
                 self.trouble = ""
                 if done.written:
                     log.info("sealed %d points in %d files, %.1f s", done.points, done.written, done.busy_s)
@@ -180,34 +172,19 @@ class Sealer:
             days = set(rollups.undone(db, closed))
         return sorted(days | {span.begin // DAY * DAY for span in spans})
 
-    def _write_all(self, spans: Sequence[Span], frozen: Sequence[int], closed: int) -> list[SealedFile]:
-        written: list[SealedFile] = []
+    def _write_all(self, spans: Sequence[Span], frozen: Sequence[int], closed: int) -> list[Entry]:
+        written: list[Entry] = []
         with self._engine.read() as db:
-            seq: int = db.execute("SELECT coalesce(max(seq), 0) FROM files").fetchall()[0][0]
+            seq = manifest.last_seq(db)
         try:
             for span in spans:
                 self._check(span)
                 points = union(self._folder, span.files, frozen, before=closed)
                 for low, high, rows in self._cut(span, points):
                     seq += 1
-                    written.append(
-                        self._write(
-                            SealedFile(
-                                seq,
-                                manifest.place_of(span.begin, span.end, seq),
-                                span.begin,
-                                span.end,
-                                rows,
-                                0,
-                                0,
-                                low,
-                                high,
-                                0,
-                                "",
-                            ),
-                            points,
-                        )
-                    )
+                    path = manifest.place_of(span.begin, span.end, seq)
+                    made = SealedFile(seq, path, span.begin, span.end, rows, 0, 0, low, high, 0, "")
+                    written.append(self._write(made, points))
         except (OSError, SeriesError) as error:
             self._take_back(written)
             if isinstance(error, SeriesError):
@@ -217,7 +194,7 @@ class Sealer:
 
     def _check(self, span: Span) -> None:
         """Make sure that nothing wrong is read and given a new checksum. Raises SeriesError."""
-        began = _Moment.now()
+        began = Moment.now()
         if found := self._damage.look(span.files):
             raise SeriesError(f"{found[0].path} is damaged and was left out; the rest of it is sealed later")
         self._rest(began)
@@ -225,21 +202,21 @@ class Sealer:
     def _cut(self, span: Span, points: str) -> list[tuple[int, int, int]]:
         counted = f"""SELECT series, count(*) FROM {points} WHERE t >= {span.begin} AND t < {span.end}
             GROUP BY series ORDER BY series"""  # noqa: S608
-        began = _Moment.now()
+        began = Moment.now()
         with self._engine.read() as db:
             found = parts(db.execute(counted).fetchall(), self._rules.part)
         self._rest(began)
         return found
 
-    def _write(self, file: SealedFile, points: str) -> SealedFile:
-        """Write one file and read back what is in it. Raises SeriesError, OSError."""
+    def _write(self, file: SealedFile, points: str) -> Entry:
+        """Write one file and its roll-ups, and read back what is in it. Raises SeriesError, OSError."""
         final = self._folder / file.path
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(final.name + ".partial")
-        began = _Moment.now()
+        began = Moment.now()
         try:
             whole = self._fill(file, points, partial)
-            self._roll_up(whole, partial)
+            rolled = [self._roll_up(whole, partial, level) for level in rollups.LEVELS]
             manifest.make_durable(partial, final)
         except (OSError, SeriesError):
             for path in (partial, *self._paths(file)):
@@ -247,20 +224,18 @@ class Sealer:
                 path.with_name(path.name + ".partial").unlink(missing_ok=True)
             raise
         self._rest(began)
-        return whole
+        return Entry(whole, tuple(rolled))
 
-    def _roll_up(self, file: SealedFile, source: Path) -> None:
-        for level, final in zip((rollups.MINUTE, HOUR), rollups.companions(self._folder, file), strict=True):
-            partial = final.with_name(final.name + ".partial")
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            with self._engine.read() as db:
-                db.execute(f"COPY ({rollups.making(source, level)}) TO {quoted(partial)} ({_FORMAT})")
-            manifest.make_durable(partial, final)
+    def _roll_up(self, file: SealedFile, source: Path, level: int) -> Rolled:
+        final = self._folder / rollups.companion(file, level)
+        with self._engine.read() as db:
+            filing.copy(db, rollups.making(source, level), final)
+        return filing.finish(file.seq, level, final)
 
     def _fill(self, file: SealedFile, points: str, partial: Path) -> SealedFile:
         asked = {"low": file.low, "high": file.high, "begin": file.begin, "end": file.end}
         with self._engine.read() as db:
-            db.execute(_ROWS.format(points=points, path=quoted(partial), format=_FORMAT, **asked))
+            db.execute(_ROWS.format(points=points, path=quoted(partial), format=filing.FORMAT, **asked))
             counted = f"SELECT count(*), min(t), max(t) FROM read_parquet({quoted(partial)})"  # noqa: S608
             rows, first, last = db.execute(counted).fetchall()[0]
         if rows != file.rows:
@@ -269,7 +244,7 @@ class Sealer:
 
     def _finish(
         self,
-        written: Sequence[SealedFile],
+        written: Sequence[Entry],
         spans: Sequence[Span],
         days: Sequence[int],
         frozen: Sequence[int],
@@ -287,36 +262,31 @@ class Sealer:
         except EngineError as error:
             # Whether it is durable only the file can tell: nothing is removed before the next start has looked.
             raise SeriesError(f"the manifest could not be changed: {line(error)}") from error
-        self.bytes += sum(item.size for item in written) - sum(item.size for item in replaced)
+        self.bytes += sum(item.file.size for item in written) - sum(item.size for item in replaced)
         self._readers.retire([path for item in replaced for path in self._paths(item)])
         return Pass(0, len(written), len(replaced), self._busy_s)
 
-    def _take_back(self, written: Sequence[SealedFile]) -> None:
+    def _take_back(self, written: Sequence[Entry]) -> None:
         for item in written:
-            for path in self._paths(item):
+            for path in self._paths(item.file):
                 path.unlink(missing_ok=True)
 
     def _paths(self, file: SealedFile) -> list[Path]:
         return [self._folder / file.path, *rollups.companions(self._folder, file)]
 
-    def _rest(self, began: _Moment) -> None:
-        """Give the processor to others for as long as the share asks. Raises Stopped."""
-        wall, cpu = (now - then for now, then in zip(_Moment.now(), began, strict=True))
-        self._busy_s += wall
-        # The other threads of the database work as much as this one, at most; waiting for the disk costs nobody.
-        if self._stop.wait(max(0.0, cpu * self._engine.threads / self._rules.share - wall)):
-            raise Stopped("sealing stopped")
+    def _rest(self, began: Moment) -> None:
+        self._busy_s += self._pace.rest(began)
 
 
 def _of_day(db: Cursor, day: int) -> list[SealedFile]:
     return [item for item in files(db, day, day + DAY) if day <= item.begin < day + DAY]
 
 
-def _swap_files(db: Cursor, written: Sequence[SealedFile], replaced: Sequence[SealedFile]) -> None:
+def _swap_files(db: Cursor, written: Sequence[Entry], replaced: Sequence[SealedFile]) -> None:
     for item in replaced:
-        db.execute("DELETE FROM files WHERE seq = $seq", {"seq": item.seq})
-    for item in written:
-        db.execute(f"INSERT INTO files VALUES ({', '.join('?' * len(item))})", list(item))  # noqa: S608
+        manifest.drop(db, item.seq)
+    for entry in written:
+        manifest.add(db, entry)
 
 
 def _keep_newest(db: Cursor, hot: str, closed: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
+from lamplighter_hub.series.ages import Policy
 from lamplighter_protocols.errors import LamplighterError
 from lamplighter_protocols.profile import Aggregation
 from lamplighter_protocols.readings import Quality, Reading, Value
@@ -253,6 +254,13 @@ class TimeSeries(Protocol):
 
     def counts(self) -> Counts:
         """Return the store's sizes, without reading through it."""
+
+    def expire(self, policy: Policy, now: int) -> None:
+        """Let go what is older at `now` (ms) than its class is kept, by whole days in UTC.
+
+        What points come to by minute, hour and day stays for days of its own, and `buckets` and `span` are made of it.
+        The newest reading of a series stays. Reading and writing go on. Raises SeriesError.
+        """
 
     def backup(self, folder: Path) -> None:
         """Write all of one moment, not before the call, into an empty data folder; reading and writing go on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lamplighter_hub.series import manifest, queries
+from lamplighter_hub.series import manifest, queries, rollups
 from lamplighter_hub.series.engine import Cursor
 
 
@@ -12,17 +12,20 @@ def upgrade(db: Cursor, facts: Mapping[str, int]) -> None:
     """Bring a file up to this version, inside the caller's transaction. A file that is in order is not written to."""
     if facts.get("schema") == queries.VERSION:
         return
-    if "schema" in facts:
-        db.execute(f"ALTER TABLE points RENAME TO {manifest.hot_name(0)}")
-        db.execute("INSERT INTO meta VALUES ('forgotten', 0)")
-        db.execute("UPDATE meta SET value = $version WHERE name = 'schema'", {"version": queries.VERSION})
-    else:
-        db.execute(manifest.HOT_TABLE.format(name=manifest.hot_name(0)))
-        db.execute(
-            "INSERT INTO meta VALUES ('schema', $version), ('quarantine_evicted', 0), ('forgotten', 0)",
-            {"version": queries.VERSION},
-        )
-    db.execute("INSERT INTO hot VALUES (0)")
+    match facts.get("schema"):
+        case None:
+            db.execute(manifest.HOT_TABLE.format(name=manifest.hot_name(0)))
+            db.execute("INSERT INTO meta VALUES ('schema', 0), ('quarantine_evicted', 0), ('forgotten', 0)")
+            db.execute("INSERT INTO hot VALUES (0)")
+        case 1:
+            db.execute(f"ALTER TABLE points RENAME TO {manifest.hot_name(0)}")
+            db.execute("INSERT INTO meta VALUES ('forgotten', 0)")
+            db.execute("INSERT INTO hot VALUES (0)")
+        case _:
+            for level in (rollups.MINUTE, manifest.HOUR):
+                db.execute("INSERT INTO rolled SELECT seq, $level, 0, '', true FROM files", {"level": level})
+    db.execute("INSERT INTO meta VALUES ('forgotten_events', 0), ('last_seq', 0)")
+    db.execute("UPDATE meta SET value = $version WHERE name = 'schema'", {"version": queries.VERSION})
 
 
 def join_marks(db: Cursor) -> int:

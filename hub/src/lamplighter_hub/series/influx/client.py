@@ -88,12 +88,12 @@ class Influx:
         with self._telling("did not take the data", storing=True):
             self._write.write(bucket=self._bucket_id, record=lines)
 
-    def delete(self, measurement: str, first: int, last: int) -> None:
-        """Delete the points of a measurement from `first` up to and including `last` (ns)."""
+    def delete(self, measurement: str, first: int, last: int, **tags: str) -> None:
+        """Delete the points of a measurement, with these tags, from `first` up to and including `last` (ns)."""
+        # Names of devices and metrics need no quoting: those that would are refused (lines.py).
+        chosen = " AND ".join(f'{name}="{value}"' for name, value in {"_measurement": measurement, **tags}.items())
         with self._telling("did not delete"):
-            self._delete.delete(
-                _rfc3339(first), _rfc3339(last), f'_measurement="{measurement}"', bucket=self._bucket_id
-            )
+            self._delete.delete(_rfc3339(first), _rfc3339(last), chosen, bucket=self._bucket_id)
 
     def query(self, *statements: str) -> list[list[Table]]:
         """Return what each InfluxQL statement answers, times in nanoseconds."""

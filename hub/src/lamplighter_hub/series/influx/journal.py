@@ -5,6 +5,9 @@ as time, in three steps: `start`, `end` before the first of its points is sent; 
 what it releases from quarantine, once all are durable; or `void` when it was given up. Readers leave out what is not
 valid. A write that is still under way when its commit is given up can arrive as late as it likes: it is void.
 
+A commit may stand for raw points that are then deleted (`moved`): its record names them, and says `deleted` when they
+are. After a crash between the two they are deleted before anything else is stored.
+
 From time to time the sum of all records becomes a point of the measurement `checkpoints`, and the records are deleted.
 """
 
@@ -59,6 +62,15 @@ class Totals:
     evicted: int = 0
 
 
+class Move(NamedTuple):
+    """Raw points of series (device, metric) from `start` up to `end` (ms), for which the commit `number` stands."""
+
+    number: int
+    start: int
+    end: int
+    series: tuple[tuple[str, str], ...]
+
+
 class Valid(NamedTuple):
     """What a reader may see: commits up to `last` that are not void."""
 
@@ -88,6 +100,7 @@ class Journal:
         self.totals = Totals()
         self.marks = Islands()
         self.releases: dict[str, Release] = {}
+        self.moving: Move | None = None
 
     def load(self) -> None:
         """Read what is valid. A commit that was under way when the hub ended is void from now on."""
@@ -103,13 +116,23 @@ class Journal:
         """Announce the commit in hand."""
         self._write(f"start={reach.start}i,end={reach.end}i,places={reach.places}i")
 
-    def finish(self, marks: Sequence[Mark], releases: Sequence[Release], totals: Totals) -> None:
+    def finish(
+        self, marks: Sequence[Mark], releases: Sequence[Release], totals: Totals, move: Move | None = None
+    ) -> None:
         """Make the commit in hand valid: its points are durable, its marks and releases become so."""
-        body = {"marks": marks, "totals": asdict(totals)} | ({"releases": releases} if releases else {})
+        body: dict[str, Any] = {"marks": marks, "totals": asdict(totals)} | ({"releases": releases} if releases else {})
+        if move is not None:
+            body["moved"] = move
         self._write(pieces("body", json.dumps(body, separators=(",", ":"))))
+        self.moving = move
         self._take(self.number, marks, totals)
         self._release(releases)
         self.number += 1
+
+    def settle(self, move: Move) -> None:
+        """Note that the raw points which a commit stands for are deleted."""
+        self._influx.write(f"commits deleted=true {move.number}\n".encode())
+        self.moving = None
 
     def give_up(self, reach: Reach) -> None:
         """Make the commit in hand void."""
@@ -170,6 +193,9 @@ class Journal:
             found = json.loads(body)
             self._take(self.number, [Mark(*mark) for mark in found["marks"]], Totals(**found["totals"]))
             self._release(Release(*release) for release in found.get("releases", ()))
+            if "moved" in found and not row.get("deleted"):
+                number, start, end, series = found["moved"]
+                self.moving = Move(number, start, end, tuple((device, metric) for device, metric in series))
         else:
             reach = Reach(row["start"], row["end"], row["places"])
             if not row.get("void"):

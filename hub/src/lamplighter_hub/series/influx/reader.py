@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from lamplighter_hub.series.ages import WIDTHS, Level, tiers
 from lamplighter_hub.series.influx import asking
 from lamplighter_hub.series.influx.asking import Row, literal, within
 from lamplighter_hub.series.influx.client import Influx, Table
 from lamplighter_hub.series.influx.fast import fast_buckets
 from lamplighter_hub.series.influx.journal import Valid
-from lamplighter_hub.series.influx.lines import NS, TEXTS, joined
+from lamplighter_hub.series.influx.lines import EARLIEST_MS, LATEST_MS, NS, TEXTS, joined
+from lamplighter_hub.series.influx.moves import Moves
 from lamplighter_hub.series.influx.places import Answer, Question
 from lamplighter_hub.series.influx.reduce import Reducer
+from lamplighter_hub.series.influx.rolled import COLUMNS, NAMES, Rolled, level_for, read
 from lamplighter_hub.series.rows import Place, held, place_after, write_cursor
 from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Bucket, Quarantined, Span, StoredEvent
 from lamplighter_protocols.profile import Aggregation
@@ -45,14 +48,35 @@ class Series(NamedTuple):
 class Reader:
     """Reads one bucket. Safe to use from several threads."""
 
-    def __init__(self, influx: Influx, valid: Callable[[], Valid]) -> None:
+    def __init__(self, influx: Influx, valid: Callable[[], Valid], moves: Moves) -> None:
         self._influx = influx
         self._valid = valid
+        self._moves = moves
+        self.has_rolled = False
+        """Whether there are roll-ups: then they are asked for beside raw points."""
 
     # readings
 
     def span(self, device: str, metric: str, start: int, end: int) -> Span:
-        """Return how many points a series holds, the first and the last time."""
+        """Return how many points a series holds, the first and the last time, also of those that went."""
+        return self._moves.still((device, metric), lambda: self._span(device, metric, start, end))
+
+    def _span(self, device: str, metric: str, start: int, end: int) -> Span:
+        raw = self._raw_span(device, metric, start, end)
+        if not self.has_rolled:
+            return raw
+        found = [
+            item
+            for level, first, last in tiers(start, end)
+            if level > Level.RAW
+            for item in self._rolled(device, metric, first, last, level)
+        ]
+        spans = [Span(item.good + item.flagged, item.first_t, item.last_t) for item in found] + [raw]
+        firsts = [span.first for span in spans if span.first is not None]
+        lasts = [span.last for span in spans if span.last is not None]
+        return Span(sum(span.points for span in spans), min(firsts, default=None), max(lasts, default=None))
+
+    def _raw_span(self, device: str, metric: str, start: int, end: int) -> Span:
         where = asking.one_series(device, metric), self._seen(start, end)
         asked = ("count(stamp)", "first(stamp)", "last(stamp)")
         counted, first, last = self._influx.query(*(asking.select(what, "readings", *where) for what in asked))
@@ -87,8 +111,39 @@ class Reader:
     def buckets(
         self, device: str, metric: str, start: int, end: int, width_ms: int, aggregation: Aggregation
     ) -> list[Bucket]:
-        """Return the buckets of a series: reduced by InfluxDB where that is possible, else here."""
-        span = self.span(device, metric, start, end)
+        """Return the buckets of a series, also of points that went and whose roll-ups are left."""
+        level = level_for(width_ms, aggregation) if self.has_rolled else None
+        if level is None:
+            return self._raw_buckets(device, metric, start, end, width_ms, aggregation)
+
+        def ask() -> list[Bucket]:
+            found = self._rolled(device, metric, start, end, level)
+            reducer = Reducer(width_ms, aggregation)
+            reducer.take_rolled(found)
+            # Behind the last of them there are raw points alone, and the server may reduce these.
+            border = min(end, -(-(found[-1].t + 1) // width_ms) * width_ms) if found else start
+            if found:
+                for rows in self._pages(device, metric, start, border):
+                    reducer.take(rows)
+            return reducer.buckets() + self._raw_buckets(device, metric, border, end, width_ms, aggregation)
+
+        return self._moves.still((device, metric), ask)
+
+    def _rolled(self, device: str, metric: str, start: int, end: int, level: Level) -> list[Rolled]:
+        """Return the roll-ups that lie whole in a range, in order of time."""
+        width = WIDTHS[level]
+        start, end = max(-(-start // width) * width, EARLIEST_MS), min(end // width * width, LATEST_MS)
+        if start >= end:
+            return []
+        where = asking.one_series(device, metric), self._seen(start, end)
+        (tables,) = self._influx.query(asking.select(COLUMNS, NAMES[level], *where))
+        return [read(row) for row in asking.rows(tables)]
+
+    def _raw_buckets(
+        self, device: str, metric: str, start: int, end: int, width_ms: int, aggregation: Aggregation
+    ) -> list[Bucket]:
+        """Reduced by InfluxDB where that is possible, else here."""
+        span = self._raw_span(device, metric, start, end)
         if span.first is None or span.last is None:
             return []
         start, end = max(start, span.first), min(end, span.last + 1)
@@ -137,9 +192,40 @@ class Reader:
                 return
             after = rows[-1][0]
 
+    def oldest(self, series: Sequence[Series], before: int) -> list[tuple[Series, int]]:
+        """Return the first time (ms) of each series that has a point before a time (ms), valid or not."""
+        by_name = {one[:2]: one for one in series}
+        which = asking.any_of("device", dict.fromkeys(one.device for one in series))
+        limits = within(BEGINNING, before)
+        (tables,) = self._influx.query(
+            asking.select("stamp", "readings", which, limits, more="GROUP BY device, metric LIMIT 1")
+        )
+        found = ((by_name.get((table.tags["device"], table.tags["metric"])), table.rows[0][0]) for table in tables)
+        return [(one, ns // NS) for one, ns in found if one is not None]
+
+    def rows(self, one: Series, start: int, end: int) -> Iterator[list[Row]]:
+        """Yield the valid rows of a series in chunks, in order."""
+        return self._pages(one.device, one.metric, start, end)
+
+    def event_rows(self, device: str, start: int, end: int) -> list[Row]:
+        """Return the oldest events of a device, many at most; the last millisecond is complete."""
+
+        def select(first: int, last: int, most: int | None) -> list[Row]:
+            return self._events((device, None), first, last, most, oldest_first=True)
+
+        return asking.whole(select, start, end, CHUNK)
+
+    def look_for_rolled(self) -> None:
+        """Learn whether points went: then there are roll-ups, or newest readings whose raw points went."""
+        (tables,) = self._influx.query(f"SELECT stamp FROM {NAMES[Level.DAY]}, newest LIMIT 1")  # noqa: S608 (names of this package)
+        self.has_rolled = bool(tables)
+
     def newest(self, series: Sequence[Series]) -> Iterator[tuple[Series, Row]]:
-        """Return the newest valid row of each series that has one."""
-        return self._newest(asking.VALUES, "readings", series, valid=True)
+        """Return the newest valid row of each series that has one, also of one whose raw points went."""
+        kept = dict(self._newest(asking.VALUES, "newest", series, valid=True)) if self.has_rolled else {}
+        for one, row in self._newest(asking.VALUES, "readings", series, valid=True):
+            yield one, max(row, kept.pop(one, row), key=lambda row: row[0])
+        yield from kept.items()
 
     def newest_times(self, series: Sequence[Series]) -> dict[int, int]:
         """Return the newest time (ns) by number of series, whether it is valid or not."""
@@ -167,7 +253,7 @@ class Reader:
     def _last_rows(
         self, what: str, measurement: str, series: Sequence[Series], limits: str
     ) -> Iterator[tuple[Table, Row]]:
-        groups = "device, metric" if measurement == "readings" else "device"
+        groups = "device" if measurement == "events" else "device, metric"
         devices = list(dict.fromkeys(one.device for one in series))
         metrics = list(dict.fromkeys(one.metric for one in series if one.metric))
         only = [asking.any_of("metric", metrics)] if 0 < len(metrics) < DEVICES else []
@@ -304,10 +390,11 @@ class Reader:
 
     # what there is
 
-    def tags(self, measurement: str) -> list[dict[str, str]]:
-        """Return the tags of all series of a measurement."""
-        (tables,) = self._influx.query(f"SHOW SERIES FROM {measurement}")
-        return [dict(part.split("=", 1) for part in row[0].split(",")[1:]) for row in asking.rows(tables)]
+    def tags(self, *measurements: str) -> list[dict[str, str]]:
+        """Return the tags of all series of some measurements."""
+        (tables,) = self._influx.query(f"SHOW SERIES FROM {', '.join(measurements)}")
+        named = dict.fromkeys(row[0].partition(",")[2] for row in asking.rows(tables))
+        return [dict(part.split("=", 1) for part in key.split(",")) for key in named]
 
     def _seen(self, start: int, end: int) -> str:
         return f"{within(start, end)} AND {self._valid().condition(start, end)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lamplighter_hub.series.influx.asking import Row, value
 from lamplighter_hub.series.influx.lines import NS, QUALITIES
-from lamplighter_hub.series.store import Bucket
+from lamplighter_hub.series.influx.rolled import Rolled
+from lamplighter_hub.series.store import BEGINNING, Bucket
 from lamplighter_protocols.profile import Aggregation
 from lamplighter_protocols.readings import Value
 
@@ -33,10 +34,12 @@ class _Sum:
     second_sum: float = 0.0
     last_x: float | None = None
     last: Value | None = None
+    last_x_t: int = BEGINNING
+    last_t: int = BEGINNING
 
 
 class Reducer:
-    """Takes rows in order of time and arrival, gives buckets of `width_ms`."""
+    """Takes roll-ups, and then rows in order of time and arrival; gives buckets of `width_ms`."""
 
     def __init__(self, width_ms: int, aggregation: Aggregation) -> None:
         self._width = width_ms
@@ -55,23 +58,43 @@ class Reducer:
         for first, last in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
             self._add(int(bucket[first]), rows[first:last], good[first:last], x[first:last])
 
+    def take_rolled(self, found: Iterable[Rolled]) -> None:
+        """Take up what points come to that are no longer there."""
+        for rolled in found:
+            sums = self._sums.setdefault(rolled.t // self._width * self._width, _Sum())
+            sums.count += rolled.good
+            sums.flagged += rolled.flagged
+            sums.numbers += rolled.n
+            if rolled.good_t is not None and rolled.good_t >= sums.last_t:
+                sums.last, sums.last_t = rolled.last, rolled.good_t
+            if rolled.x_t is None or rolled.low is None or rolled.high is None:
+                continue
+            sums.low, sums.high = min(sums.low, rolled.low), max(sums.high, rolled.high)
+            if rolled.x_t >= sums.last_x_t:
+                sums.last_x, sums.last_x_t = rolled.x, rolled.x_t
+            first, second = _rolled_sums(rolled, self._aggregation)
+            sums.first_sum += first
+            sums.second_sum += second
+
     def buckets(self) -> list[Bucket]:
         """Return the buckets of all that was taken."""
-        return [self._bucket(t, found) for t, found in self._sums.items()]
+        return [self._bucket(t, found) for t, found in sorted(self._sums.items())]
 
     def _add(self, t: int, rows: Sequence[Row], good: NDArray[np.bool_], x: NDArray[np.float64]) -> None:
         sums = self._sums.setdefault(t, _Sum())
         places = np.flatnonzero(good)
         sums.count += len(places)
         sums.flagged += len(rows) - len(places)
-        if len(places):
-            sums.last = value(rows[places[-1]])
-        x = x[good & ~np.isnan(x)]
+        if len(places) and (last := rows[places[-1]])[0] // NS >= sums.last_t:
+            sums.last, sums.last_t = value(last), last[0] // NS
+        numbers = np.flatnonzero(good & ~np.isnan(x))
+        x = x[numbers]
         if not len(x):
             return
         sums.numbers += len(x)
         sums.low, sums.high = min(sums.low, float(x.min())), max(sums.high, float(x.max()))
-        sums.last_x = float(x[-1])
+        if (t_x := rows[numbers[-1]][0] // NS) >= sums.last_x_t:
+            sums.last_x, sums.last_x_t = float(x[-1]), t_x
         first, second = _sums(x, self._aggregation)
         sums.first_sum += first
         sums.second_sum += second
@@ -100,6 +123,17 @@ def _sums(x: NDArray[np.float64], aggregation: Aggregation) -> tuple[float, floa
             angles = np.radians(x)
             return float(np.sin(angles).sum()), float(np.cos(angles).sum())
         return float(x.sum()), 0.0
+
+
+def _rolled_sums(rolled: Rolled, aggregation: Aggregation) -> tuple[float, float]:
+    match aggregation:
+        case Aggregation.ENERGY:
+            return rolled.energy or 0.0, 0.0
+        case Aggregation.CIRCULAR:
+            return rolled.sine or 0.0, rolled.cosine or 0.0
+        case _:
+            # One that no double holds has no field.
+            return math.nan if rolled.total is None else rolled.total, 0.0
 
 
 def _mean(sums: _Sum, aggregation: Aggregation) -> float | None:

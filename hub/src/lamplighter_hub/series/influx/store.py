@@ -11,17 +11,22 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lamplighter_hub.series.ages import Policy
 from lamplighter_hub.series.columns import Points, pack, size_of
 from lamplighter_hub.series.dictionary import Dictionary
 from lamplighter_hub.series.influx import lines
 from lamplighter_hub.series.influx.asking import Row
 from lamplighter_hub.series.influx.client import Influx, read_url
+from lamplighter_hub.series.influx.expiry import Expiry
 from lamplighter_hub.series.influx.journal import Journal, Reach, Totals, after
+from lamplighter_hub.series.influx.moves import Moves
 from lamplighter_hub.series.influx.places import Answer, Floor, Places, Question
 from lamplighter_hub.series.influx.reader import Reader, Series
 from lamplighter_hub.series.newest import Newest, newest_readings
+from lamplighter_hub.series.pace import Pace
 from lamplighter_hub.series.rows import read_numbers, read_place
 from lamplighter_hub.series.store import (
+    BEGINNING,
     Bucket,
     Commit,
     Counts,
@@ -45,12 +50,14 @@ ARRIVALS: Final = 2**20
 class Limits(NamedTuple):
     """What the store may keep. Quarantine keeps the newest entries within both of its bounds.
 
-    `records` of commits, with their marks, may be there before they are summed up.
+    `records` of commits, with their marks, may be there before they are summed up. `share` is the part of one core that
+    letting old data go may take.
     """
 
     quarantine_rows: int = 10_000
     quarantine_bytes: int = 64 * 1024 * 1024
     records: int = 50_000
+    share: float = 0.1
 
 
 class _Draft(NamedTuple):
@@ -80,7 +87,12 @@ class InfluxSeries:
         self._closed = False
         self._doubtful: _Draft | None = None
         self._journal = Journal(influx, limits.records)
-        self._reader = Reader(influx, lambda: self._journal.valid)
+        self._moves = Moves()
+        self._reader = Reader(influx, lambda: self._journal.valid, self._moves)
+        self._pace = Pace(limits.share, 1)
+        self._expiry = Expiry(
+            influx, self._reader, self._journal, self._moves, self._pace, self._writing, self._newest_ms, self._ready
+        )
         self._names = Dictionary()
         self._series: list[Series] = []
         self._keys: list[str] = []
@@ -94,6 +106,7 @@ class InfluxSeries:
         try:
             self._influx.check()
             self._journal.load()
+            self._expiry.settle()
             self._learn()
         except (SeriesError, Unstorable) as error:
             self._influx.close()
@@ -101,6 +114,7 @@ class InfluxSeries:
 
     def close(self) -> None:
         """Let go of the server."""
+        self._pace.stop()
         with self._writing:
             if not self._closed:
                 self._closed = True
@@ -113,7 +127,11 @@ class InfluxSeries:
                 raise StoreUnavailable("the series store is closed")
             if not any(commit):
                 return
+            self._expiry.settle()
             draft = self._draft(commit)
+            self._expiry.saw(draft.points.t)
+            for event in commit.events:
+                self._expiry.saw_event(event.device, event.t)
             self._doubtful = draft
             self._send(draft)
             self._doubtful = None
@@ -226,10 +244,31 @@ class InfluxSeries:
             disk_bytes=self._influx.disk_bytes(),
         )
 
+    def expire(self, policy: Policy, now: int) -> None:
+        """Let go what is older at `now` (ms) than it is kept."""
+        with self._writing:
+            self._ready()
+            series = list(self._series)
+        self._expiry.points({one: policy.of_metric(one.device, one.metric) for one in series}, now)
+        self._expiry.events(sorted(self._devices), policy, now)
+
     # inside
 
+    def _newest_ms(self, one: Series) -> int:
+        self._look_back([one.number])
+        (found,) = self._newest.points([one.number])
+        return BEGINNING if found is None else found[0]
+
+    def _ready(self) -> None:
+        """Make sure that no commit is under way. Raises SeriesError."""
+        if self._closed:
+            raise StoreUnavailable("the series store is closed")
+        if self._doubtful is not None:
+            raise SeriesError("a commit has not ended; old data is let go later")
+
     def _learn(self) -> None:
-        tags = self._reader.tags("readings")
+        self._reader.look_for_rolled()
+        tags = self._reader.tags("readings", "newest")
         self._series = [Series(found["device"], found["metric"], place) for place, found in enumerate(tags)]
         self._keys = [lines.series_key(device, metric) for device, metric, _ in self._series]
         self._names = Dictionary((number, device, metric) for device, metric, number in self._series)

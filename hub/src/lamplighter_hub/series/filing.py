@@ -1,0 +1,37 @@
+"""Writing sealed files and roll-ups so that each is whole and durable before the manifest names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from lamplighter_hub.series import manifest
+from lamplighter_hub.series.engine import Cursor, quoted
+from lamplighter_hub.series.manifest import Rolled
+
+FORMAT: Final = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
+
+
+def partial(final: Path) -> Path:
+    """Return where a file is written before it gets its name."""
+    return final.with_name(final.name + ".partial")
+
+
+def copy(db: Cursor, query: str, final: Path) -> None:
+    """Write the rows of a query beside the place of a file. Raises EngineError, OSError."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    db.execute(f"COPY ({query}) TO {quoted(partial(final))} ({FORMAT})")
+
+
+def finish(seq: int, level: int, final: Path) -> Rolled:
+    """Give a roll-up that was written its name, durably, and return its line of the manifest. Raises OSError."""
+    written = partial(final)
+    line = Rolled(seq, level, written.stat().st_size, manifest.checksum(written))
+    manifest.make_durable(written, final)
+    return line
+
+
+def discard(path: Path) -> None:
+    """Remove a file that nobody names, whether it has its name or not."""
+    path.unlink(missing_ok=True)
+    partial(path).unlink(missing_ok=True)
