@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lamplighter_agent.errors import AlreadyRunning, NotEnrolled, StateUnreadable
-from lamplighter_agent.state import Broker, Configured, Entry, HubKey, Identity, Lock, State, Version
+from lamplighter_agent.state import RESERVED, Broker, Configured, Entry, HubKey, Identity, Lock, State, Version
 from lamplighter_protocols.commands import CommandState
 
 IDENTITY = Identity(
@@ -30,8 +30,36 @@ def test_identity_is_kept_and_only_its_owner_reads_it(tmp_path: Path) -> None:
 
 
 def test_a_session_number_only_rises(tmp_path: Path) -> None:
-    assert [State(tmp_path).next_session() for _ in range(3)] == [1, 2, 3]
+    state = State(tmp_path)
+    assert [state.next_session() for _ in range(3)] == [1, 2, 3]
     assert State(tmp_path).session() == 3
+    assert state.next_session(known=40) == 41
+    assert state.next_session() == 42
+
+
+def test_a_life_begins_behind_what_an_earlier_one_may_have_used_unwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(tmp_path)
+    given = [state.next_session() for _ in range(20)]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _fail)
+        given += [state.next_session() for _ in range(RESERVED // 2)]
+    assert state.session() == 20, "the disk took nothing more"
+    later = State(tmp_path)
+    given += [later.next_session(), later.next_session()]
+    assert given == sorted(set(given)), "no number twice"
+    assert later.session() == given[-1]
+
+
+def test_with_a_full_disk_from_the_start_there_still_is_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "session.json").write_text('{"_default": {"1": {"session": 7}}}')
+    state = State(tmp_path)
+    monkeypatch.setattr(os, "fsync", _fail)
+    assert [state.next_session(), state.next_session()] == [8, 9]
+    assert state.next_session(known=30) == 31, "what the hub knows counts"
 
 
 def test_another_identity_forgets_what_the_old_hub_had_configured(tmp_path: Path) -> None:

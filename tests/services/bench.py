@@ -79,7 +79,7 @@ class Bench:
         (folder / "profiles").mkdir()
         (folder / "profiles" / "meter.toml").write_text(METER)
         (folder / "profiles" / "log.toml").write_text(LOG)
-        (folder / "state").mkdir()
+        (folder / "state").mkdir(exist_ok=True)
         identity = {"_default": {"1": peer.identity("agent-1")}}
         (folder / "state" / "identity.json").write_text(json.dumps(identity))
         self.text = 'data = "state"\nprofiles = ["profiles"]\n[link]\nlinger_s = 0.2\n'

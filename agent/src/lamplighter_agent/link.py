@@ -129,6 +129,7 @@ class Link:
         self.throttled = 0
         """Receipts that asked to hold the backlog."""
         self._throttled = False
+        self._unreleased = False
 
     def committed(self, committed: Committed) -> None:
         """Learn that records became durable: alarms go at once, others wait a moment for company."""
@@ -272,12 +273,23 @@ class Link:
         # The answer to a birth cannot be older than the birth; of another receipt nobody knows how old it is.
         first = answers and not self._answered.is_set()
         self._clock.hub_said(receipt.now, 1000 * (_now() - self._born_at) if first else math.inf)
-        await self._disk.run(self._outbox.release, receipt)
+        await self._release(receipt)
         if answers:
             await self._take_answer(receipt, self.control)
         if self._answered.is_set():
             self._take_receipt(receipt)
             await self.control.receipt(receipt)
+
+    async def _release(self, receipt: Receipt) -> None:
+        """Forget what is committed; on a disk that takes nothing at all that is for a later receipt to do."""
+        try:
+            await self._disk.run(self._outbox.release, receipt)
+        except sqlite3.Error as error:
+            if not self._unreleased:
+                self._log.warning("what the hub confirms cannot be forgotten now (%s); going on", error)
+            self._unreleased = True
+        else:
+            self._unreleased = False
 
     async def _take_answer(self, receipt: Receipt, control: Control) -> None:
         """Learn from the answer to this session's birth whether what is here is an older copy of itself."""

@@ -19,10 +19,10 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic_core import to_json
 
@@ -32,14 +32,23 @@ from lamplighter_agent.errors import StateUnreadable
 from lamplighter_agent.losses import Ranges, Run, lengthen, told, without
 from lamplighter_agent.machine import Machine, read_machine
 from lamplighter_agent.packing import Columns, Sample, sound
+from lamplighter_agent.spare import LEAST_PAGES, LOG_PAGES, Spare
 from lamplighter_agent.tables import BASE, MASK, OVERHEAD, prepare
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.records import NOT_HELD, OUTBOX_FULL, Receipt, Stream
 
 TARGET: Final = 0.95
 """Room is made in one go down to this part of the budget, so that one `dropped` record tells of many."""
+T = TypeVar("T")
 BATCH_BYTES: Final = 64 * 1024
 BATCH_RECORDS: Final = 1_000
+_PRAGMAS: Final = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "cache_size=-512",
+    "journal_size_limit=4194304",
+    f"wal_autocheckpoint={LOG_PAGES}",
+)
 _ORDER: Final = (Stream.BACKLOG, Stream.LIVE, Stream.ALARM)
 
 
@@ -79,23 +88,14 @@ class Outbox:
         self._growing: dict[tuple[Stream, str], _Growing] = {}
         self._notes: dict[Stream, _Note] = {}
         self._epochs = Epochs(machine)
+        self._spare = Spare(path.with_name("spare"))
 
     def open(self) -> None:
-        """Open or make the database. Raises StateUnreadable."""
+        """Open or make the database, on a full disk with the room that was spared. Raises StateUnreadable."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._spare.keep()
         try:
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-512", "journal_size_limit=4194304"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self.path.chmod(0o600)
-            with self._transaction() as db:
-                prepare(db)
-                self._epochs.prune(db)
-                fresh = new_ulid(self._clock(), os.urandom(10))
-                db.execute("INSERT OR IGNORE INTO about VALUES ('outbox', ?)", (fresh,))
-            self._load()
-            # Whatever is found at start may have been sent before: it does not change any more.
-            self._handed = dict(self._last)
+            self._despite_a_full_disk(self._open)
         except sqlite3.DatabaseError as error:
             self.close()
             raise StateUnreadable(f"{self.path}: {error}; move it away to go on with an empty outbox") from None
@@ -111,6 +111,7 @@ class Outbox:
     ) -> list[int]:
         """Store entries and positions together; durable when it returns. Returns each entry's last number."""
         self.noted = 0
+        self._refuse_the_last_room()
         with self._transaction() as db:
             numbers = [self._append(db, entry) for entry in entries]
             for device, position in (positions or {}).items():
@@ -152,13 +153,10 @@ class Outbox:
         """Free what a receipt says is committed; return how many records that were. Foreign receipts free nothing."""
         if receipt.outbox != self.id:
             return 0
-        freed = 0
-        with self._transaction() as db:
-            for stream in Stream:
-                ranges = [(1, receipt.through.get(stream, 0)), *receipt.also.get(stream, [])]
-                freed += sum(self._free(db, stream, first, last) for first, last in ranges)
-            if freed:
-                self._freed = self._read_freed(db)
+        freed = self._despite_a_full_disk(lambda: self._release(receipt))
+        if freed and not self._spare.keep():
+            with suppress(sqlite3.OperationalError):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return freed
 
     def answer(self, outbox: str | None, stream: Stream, ranges: Sequence[tuple[int, int]]) -> Ranges:
@@ -224,6 +222,47 @@ class Outbox:
         row = self._connection.execute("SELECT value FROM positions WHERE device = ?", (device,)).fetchone()
         found: dict[str, Any] | None = None if row is None else json.loads(row[0])
         return found
+
+    def _open(self) -> None:
+        self.close()
+        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
+        for pragma in _PRAGMAS:
+            self._db.execute(f"PRAGMA {pragma}")
+        self.path.chmod(0o600)
+        with self._transaction() as db:
+            prepare(db)
+            self._epochs.prune(db)
+            fresh = new_ulid(self._clock(), os.urandom(10))
+            db.execute("INSERT OR IGNORE INTO about VALUES ('outbox', ?)", (fresh,))
+        self._load()
+        # Whatever is found at start may have been sent before: it does not change any more.
+        self._handed = dict(self._last)
+
+    def _release(self, receipt: Receipt) -> int:
+        freed = 0
+        with self._transaction() as db:
+            for stream in Stream:
+                ranges = [(1, receipt.through.get(stream, 0)), *receipt.also.get(stream, [])]
+                freed += sum(self._free(db, stream, first, last) for first, last in ranges)
+            if freed:
+                self._freed = self._read_freed(db)
+        return freed
+
+    def _despite_a_full_disk(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except sqlite3.OperationalError:
+            if not self._spare.give_up():
+                raise
+            return work()
+
+    def _refuse_the_last_room(self) -> None:
+        """Take no new record into the room without which nothing could be forgotten any more."""
+        if self._spare.room():
+            return
+        (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        if free < LEAST_PAGES:
+            raise sqlite3.OperationalError("the disk is full; what is left of it is kept for receipts")
 
     @property
     def _connection(self) -> sqlite3.Connection:

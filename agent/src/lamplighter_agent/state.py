@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,6 +25,8 @@ from lamplighter_protocols.configuration import ConfigurationState, FieldError
 
 JOURNAL_LIMIT: Final = 500
 """Entries of the command journal."""
+RESERVED: Final = 16
+"""Session numbers that are reserved ahead, for connections that are made while the disk is full."""
 KEPT_MS: Final = 24 * 3_600_000
 """How long a journal entry is kept after its command has expired: the hub may repeat it for so long."""
 
@@ -152,6 +154,7 @@ class State:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._session = 0
 
     def exists(self) -> bool:
         """True when this folder holds an identity."""
@@ -180,18 +183,26 @@ class State:
             )
 
     def next_session(self, known: int = 0) -> int:
-        """Return a session number that is higher than all before, and than `known`; durable when it returns."""
+        """Return a session number that is higher than all before, and than `known`.
+
+        It is durable, or within what was reserved while the disk took it; a later life begins behind that. When neither
+        is so, because a long life or a new one met a full disk, the hub's answer to the birth corrects it.
+        """
         with self._open("session") as store:
             kept = store.all()
-            number = max(int(kept[0]["session"]) if kept else 0, known) + 1
-            store.update({"session": number}) if kept else store.insert({"session": number})
+            _, reserved = _sessions(kept)
+            number = max(self._session or reserved, known) + 1
+            self._session = number
+            ahead = reserved if number + RESERVED // 2 <= reserved else number + RESERVED
+            found = {"session": number, "reserved": ahead}
+            with suppress(OSError):
+                store.update(found) if kept else store.insert(found)
         return number
 
     def session(self) -> int:
-        """Return the last session number; 0 before the first."""
+        """Return the last session number that is on the disk; 0 before the first."""
         with self._open("session") as store:
-            kept = store.all()
-        return int(kept[0]["session"]) if kept else 0
+            return _sessions(store.all())[0]
 
     def configurations(self) -> dict[str, Configured]:
         """Return the configuration of each device that has one."""
@@ -235,6 +246,12 @@ class State:
             raise StateUnreadable(f"{path}: is not what the agent wrote ({text}); move it away") from None
         finally:
             store.close()
+
+
+def _sessions(kept: list[Any]) -> tuple[int, int]:
+    """Return the last session number that was written, and up to which one they are reserved."""
+    last = int(kept[0]["session"]) if kept else 0
+    return last, int(kept[0].get("reserved", last)) if kept else 0
 
 
 def _replace(store: TinyDB, documents: list[dict[str, Any]]) -> None:
