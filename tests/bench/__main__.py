@@ -58,8 +58,9 @@ def main() -> int:
     where = machine()
     print(f"\n{where}\n\n{table(figures)}\n")
     for measure in chosen:
-        runs = f" --runs {given.runs}" if measure.name == "throughput" else ""
-        print(f"{measure.name:12}{COMMAND} {measure.name} --seconds {given.seconds or measure.seconds:g}{runs}")
+        runs = f" --runs {given.runs}" if measure.repeated else ""
+        seconds = f" --seconds {given.seconds or measure.seconds:g}" if measure.seconds else ""
+        print(f"{measure.name:12}{COMMAND} {measure.name}{seconds}{runs}")
     _keep(where, figures, timelines)
     return int(any(figure.verdict.startswith("MISSED") or figure.note.startswith(FAILED) for figure in figures))
 
@@ -71,7 +72,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help="the short ones when none is named")
     parser.add_argument("--seconds", type=float, help="how long each runs, in place of what is usual for it")
-    parser.add_argument("--runs", type=int, default=3, help="runs of throughput, of which the median counts")
+    parser.add_argument("--runs", type=int, default=3, help="runs of throughput and store, of which the median counts")
     given = parser.parse_args()
     if unknown := set(given.measures) - set(names):
         parser.error(f"no measure {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -81,7 +82,8 @@ def _arguments() -> argparse.Namespace:
 
 def _told() -> str:
     lines = [
-        f"  {measure.name:12}{measure.about}; {measure.seconds:g} s{', only when named' if measure.long else ''}"
+        f"  {measure.name:12}{measure.about}{f'; {measure.seconds:g} s' if measure.seconds else ''}"
+        f"{'; only when named' if measure.long else ''}"
         for measure in MEASURES
     ]
     return "\n".join(["measures:", *lines])

@@ -150,7 +150,7 @@ def _growth(what: str, rows: Sequence[dict[str, float]], name: str) -> Figure:
     middle = median(row[name] for row in settled)
     growth = slope([(row["t"], row[name]) for row in settled]) * 900
     most = max(row[name] for row in rows)
-    note = f"median {middle:,.0f} MB, most {most:,.0f} MB, {growth:+.1f} MB; of the last two thirds of {len(rows)} s"
+    note = f"median {middle:,.0f} MB, most {most:,.0f} MB, {growth:+.1f} MB; over the last two thirds"
     return Figure(what, 100 * growth / middle, "%", GOAL_GROWTH, note=note)
 
 

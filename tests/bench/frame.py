@@ -72,7 +72,8 @@ class Setting:
 class Measure(NamedTuple):
     """A measurement: its name on the command line, the function that takes it, and how long it runs unless told.
 
-    A `long` one is taken only when it is named.
+    One with no `seconds` runs until it is done. A `long` one is taken only when it is named; of a `repeated` one the
+    median of several runs counts.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Measure(NamedTuple):
     take: Callable[[Setting], Iterator[Figure]]
     seconds: float
     long: bool = False
+    repeated: bool = False
 
 
 def resident_mb(pid: int, part: str = "VmRSS") -> float:

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.bare import bare
 from bench.crowds import backlog, city, flat
 from bench.field import Background, CountingProxy, ModbusDevices
 from bench.frame import BIN, Figure, Measure, Setting, cpu_s, resident_mb
+from bench.ingest import ingest
+from bench.moving import moving
 from bench.throughput import throughput
 from services.agent import Agent
 from services.hub import Hub
@@ -140,8 +143,11 @@ def redirect(folder: Path, broker: int, proxy: int) -> None:
 MEASURES = (
     Measure("agent", "an agent with ten Modbus devices at 1 Hz", agent_modbus, 60),
     Measure("hub", "a hub that nobody talks to", hub_idle, 60),
-    Measure("throughput", "from publish to receipt, 1, 10 and 60 points a message", throughput, 10),
+    Measure("throughput", "from publish to receipt, 1, 10 and 60 points a message", throughput, 10, repeated=True),
+    Measure("store", "the embedded store beside a bare DuckDB, in the same commits", bare, 3, repeated=True),
+    Measure("ingest", "what each stage of ingest costs, with and without checks between values", ingest, 6),
     Measure("city", "15,000 agents at the pace of a city", city, 60),
     Measure("backlog", "an hour of backlog from 1,000 agents, beside live data", backlog, 300, long=True),
+    Measure("moving", "a million readings out and in again, as CSV and as Parquet", moving, 0, long=True),
     Measure("flat", "memory while a city offers ten times its points", flat, 900, long=True),
 )

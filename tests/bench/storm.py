@@ -18,9 +18,11 @@ from pathlib import Path
 from lamplighter_hub.assembly import Link, assemble, now_ms
 from lamplighter_hub.broker.side import MosquittoSide
 from lamplighter_hub.ingest.announce import announcer
+from lamplighter_hub.ingest.batches import OwnerProfile
 from lamplighter_hub.ingest.directory import ServicesDirectory, birth_asker
 from lamplighter_hub.ingest.foreign import known_in
 from lamplighter_hub.ingest.pipeline import GROUP, Pipeline
+from lamplighter_hub.series.store import TimeSeries
 from lamplighter_hub.services import Services
 from lamplighter_hub.settings import Settings
 from lamplighter_hub.uplink.session import Message
@@ -50,15 +52,17 @@ class Waiting:
         self.published += 1
 
 
-def pipeline(services: Services, source: Waiting) -> Pipeline:
-    """Join ingest as the hub does, with `source` in place of the broker."""
+def pipeline(
+    services: Services, source: Waiting, series: TimeSeries | None = None, owner: OwnerProfile | None = None
+) -> Pipeline:
+    """Join ingest as the hub does, with `source` in place of the broker, and the hub's own for what is not given."""
     directory = ServicesDirectory(services, birth_asker(services.keys, source.publish, now_ms))
     return Pipeline(
         source,
-        services.series,
+        series or services.series,
         services.ledger,
         directory,
-        services.devices.owner_profile,
+        owner or services.devices.owner_profile,
         known_in(services.series),
         now_ms,
         announcer(services.live),

@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 
 from bench import peer
+from bench.bare import MESSAGES, columns_of, commit_of, pace
 from bench.charts import column_of, shown
 from bench.crowds import joined
 from bench.flood import FORMS, OUTBOX, ROWS, VALUES, lines, new_lines, points_a_line
 from bench.frame import Figure, children_of, slope, table
+from bench.ingest import unwatched
 from bench.measures import MEASURES
+from bench.moving import METRICS, rows
 from bench.throughput import SIZES, Run, Taken, beside
 from lamplighter_firmware_sim.swarm import packets, words
 from lamplighter_firmware_sim.swarm.options import PROFILE
+from lamplighter_protocols import checks
 from lamplighter_protocols.profile import load_profiles
 from services.need import REPOSITORY, SCRIPTS
 from services.wait import eventually
@@ -130,6 +134,38 @@ def test_looks_at_the_hub_are_joined_with_what_the_agents_counted_before() -> No
     assert column_of([first, last], "p99_ms") == ([3.0], [70.0])
     assert {panel.title for panel in shown([first])} >= {"stored, points/s", "backlog not yet stored, %"}
     assert "backlog not yet stored, %" not in {panel.title for panel in shown([{"s": 1.0, "points_s": 2.0}])}
+
+
+@pytest.mark.parametrize("points", SIZES)
+def test_a_commit_of_the_store_and_of_bare_duckdb_hold_the_same_points(points: int) -> None:
+    commit = commit_of(points, 3)
+    columns = columns_of(commit)
+    assert len(columns.t) == sum(len(sample.times) for sample in commit.samples) == MESSAGES * points
+    assert columns.number.tolist() == [value for sample in commit.samples for value in sample.values]
+    assert len(commit.marks) == MESSAGES
+    assert set(columns.t).isdisjoint(columns_of(commit_of(points, 4)).t), "no time comes twice"
+
+
+def test_the_pace_of_commits() -> None:
+    assert pace(10, (3, 2.0, 0.5)) == (3 * MESSAGES * 10 / 2.0, 0.5 / (3 * MESSAGES * 10))
+
+
+def test_a_profile_without_checks_keeps_its_ranges() -> None:
+    watched = load_profiles()[PROFILE]
+    assert checks.plan(watched) is not None
+    bare = unwatched(watched)
+    assert checks.plan(bare) is None
+    assert {name: metric.range for name, metric in bare.metrics.items()} == {
+        name: metric.range for name, metric in watched.metrics.items()
+    }
+
+
+def test_what_is_moved_is_so_many_readings_each_once() -> None:
+    head, *found = rows(["a", "b"], 2_000)
+    assert head.startswith("device,metric,")
+    keys = {(device, metric, t) for device, metric, _, t, *_ in (row.split(",") for row in found)}
+    assert len(keys) == len(found) == 2_000
+    assert len({key[:2] for key in keys}) == 2 * METRICS
 
 
 def test_the_children_of_a_process_are_found_by_name() -> None:

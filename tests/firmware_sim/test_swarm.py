@@ -111,19 +111,33 @@ def test_latencies_since_are_those_of_the_time_between() -> None:
 
 
 def test_a_backlog_is_sent_a_batch_at_a_time_and_rests_as_long_as_its_receipt_took() -> None:
-    backlog = Backlog(records=25)
-    assert backlog.take(100.0) == ((1, 10), True)
+    backlog = Backlog(records=10)
+    assert backlog.take(100.0) == ((1, 3), True)
     assert backlog.due == 130.0
     assert backlog.confirm(0, 103.0, 0.0) == 0
-    assert backlog.confirm(10, 104.0, 0.0) == 10
-    assert backlog.due == 108.0
-    assert backlog.take(108.0) == ((11, 10), True)
-    assert backlog.take(138.0) == ((11, 10), False), "its receipt did not come"
-    assert backlog.confirm(20, 139.0, 7.0) == 10
-    assert backlog.due == 146.0, "the hub asked for it"
-    assert backlog.take(146.0) == ((21, 5), True)
-    assert backlog.confirm(25, 147.0, 0.0) == 5
+    assert backlog.confirm(3, 101.0, 0.0) == 3
+    assert backlog.due == 102.0
+    assert backlog.take(102.0) == ((4, 3), True)
+    assert backlog.take(132.0) == ((4, 3), False), "its receipt did not come"
+    assert backlog.confirm(6, 133.0, 7.0) == 3
+    assert backlog.due == 140.0, "the hub asked for it"
+    assert backlog.take(140.0) == ((7, 3), True)
+    assert backlog.confirm(9, 141.0, 0.0) == 3
+    assert backlog.take(142.0) == ((10, 1), True), "no more is left"
+    assert backlog.confirm(10, 143.0, 0.0) == 1
     assert backlog.due == float("inf")
+
+
+@pytest.mark.parametrize(("took_s", "sizes"), [(0.1, [3, 6, 12, 12]), (1.0, [3, 3, 3]), (2.5, [3, 1, 1])])
+def test_batches_of_a_backlog_follow_the_time_of_receipts(took_s: float, sizes: list[int]) -> None:
+    backlog = Backlog(records=100)
+    now, found = 100.0, []
+    for _ in sizes:
+        (first, records), _ = backlog.take(now)
+        found.append(records)
+        backlog.confirm(first + records - 1, now + took_s, 0.0)
+        now = backlog.due
+    assert found == sizes
 
 
 @pytest.mark.parametrize("seconds", [10, 119, 120, 3_600])
