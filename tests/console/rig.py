@@ -84,9 +84,10 @@ class Street:
 
     # What agents say
 
-    def say(self, agent: str, channel: Channel, said: Any) -> None:
+    def say(self, agent: str, channel: Channel, said: Any, *, arrived: int | None = None) -> None:
         payload = said if isinstance(said, bytes) else json.dumps(said).encode()
-        self.ingest.process([Message(build(agent, channel), payload, 0, retain=False, mid=0, arrived_ms=self.now())])
+        at = arrived or self.now()
+        self.ingest.process([Message(build(agent, channel), payload, 0, retain=False, mid=0, arrived_ms=at)])
 
     def enrol(self, agent: str, devices: Mapping[str, str], *, session: int = 1) -> None:
         """Give an agent its identity, and let it be born with devices (id to profile)."""
@@ -104,15 +105,25 @@ class Street:
     def leave(self, agent: str, reason: str, *, session: int = 1) -> None:
         self.say(agent, Channel.PRESENCE, {"state": "offline", "session": session, "reason": reason})
 
-    def records(self, agent: str, records: Sequence[dict[str, Any]], stream: str = "live", *, skip: int = 0) -> None:
+    def records(
+        self,
+        agent: str,
+        records: Sequence[dict[str, Any]],
+        stream: str = "live",
+        *,
+        skip: int = 0,
+        arrived: int | None = None,
+    ) -> None:
         """Let an agent send records; `skip` numbers before them stay missing."""
         outbox = self._outboxes.setdefault(agent, new_ulid(self.now(), os.urandom(10)))
         first = self._numbers.get((agent, stream), 1) + skip
         self._numbers[agent, stream] = first + len(records)
         batch = {"outbox": outbox, "stream": stream, "first": first, "sent": self.now(), "records": list(records)}
-        self.say(agent, Channel.BATCH, batch)
+        self.say(agent, Channel.BATCH, batch, arrived=arrived)
 
-    def readings(self, agent: str, device: str, *, times: Sequence[int], **columns: Sequence[Any]) -> None:
+    def readings(
+        self, agent: str, device: str, *, times: Sequence[int], arrived: int | None = None, **columns: Sequence[Any]
+    ) -> None:
         """Let a device report columns of values at some times (ms)."""
         flags = {name[2:]: list(column) for name, column in columns.items() if name.startswith("q_")}
         values = {name: list(column) for name, column in columns.items() if not name.startswith("q_")}
@@ -124,7 +135,7 @@ class Street:
             "m": values,
             "q": flags,
         }
-        self.records(agent, [record])
+        self.records(agent, [record], arrived=arrived)
 
     def event(self, agent: str, device: str, name: str, t: int, **data: Any) -> None:
         self.records(agent, [{"kind": "event", "device": device, "t": t, "name": name, "data": data}], "alarm")
@@ -242,10 +253,11 @@ def _kiosk(street: Street, now: int) -> None:
 
 def _clocks(street: Street, now: int) -> None:
     """A gauge whose clock began with 1970, and a sound level meter that shows the time of another zone."""
-    for seconds in range(4):
-        street.readings("station-road", "flood-1", times=[street.now() - now + 90_000 + seconds], level=[0.31])
-    for seconds in range(3):
-        street.readings("station-road", "noise-1", times=[street.now() + 8 * 3_600_000 + seconds], laeq_1s=[61.5])
+    for arrived in range(now - 90_000, now, 30_000):
+        clock = arrived - now + 180_000
+        street.readings("station-road", "flood-1", times=[clock], level=[0.31], arrived=arrived)
+        clock = arrived + 8 * 3_600_000
+        street.readings("station-road", "noise-1", times=[clock], laeq_1s=[61.5], arrived=arrived)
 
 
 def _events(street: Street, now: int) -> None:

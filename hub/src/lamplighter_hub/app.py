@@ -29,7 +29,7 @@ from lamplighter_hub.broker.side import EmbeddedSide, MosquittoSide
 from lamplighter_hub.demo import Demo
 from lamplighter_hub.errors import Unavailable
 from lamplighter_hub.http_server import HttpServer, listen
-from lamplighter_hub.ingest.announce import announcer
+from lamplighter_hub.ingest.announce import announcer, each
 from lamplighter_hub.ingest.directory import ServicesDirectory, birth_asker
 from lamplighter_hub.ingest.foreign import known_in
 from lamplighter_hub.ingest.pipeline import Pipeline
@@ -46,6 +46,7 @@ from lamplighter_protocols.records import Stream
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
+SETTLE_S: Final = 5.0
 Clocked = Callable[[int], None]
 """Something to be done each second; it is told the time in ms."""
 LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -78,7 +79,8 @@ async def _serve(settings: Settings) -> None:
         running.enter_context(ageing(services))
         app = create_app(services)
         console.mount(app, services)
-        await running.enter_async_context(_ticking(services, session, fetch))
+        await running.enter_async_context(_repeating("tick", lambda: _tick(services, session, fetch), TICK_S))
+        await running.enter_async_context(_repeating("settle", services.quarantine.settle, SETTLE_S))
         await running.enter_async_context(_http(app, listener))
         running.callback(services.live.close)  # open streams end first, or they would use up the server's grace
         services.access.local_access(settings.data, url)
@@ -202,7 +204,7 @@ def _ingest(services: Services, session: Session) -> Iterator[Clocked]:
         services.devices.owner_profile,
         known_in(services.series),
         now_ms,
-        announcer(services.live),
+        each(announcer(services.live), services.quarantine.clocks.notice),
         throttle.worded,
         recalled(services),
         services.quarantine.desk,
@@ -224,27 +226,28 @@ def _ingest(services: Services, session: Session) -> Iterator[Clocked]:
     finally:
         stop.set()
         thread.join()
+        services.quarantine.desk.close()
 
 
 @contextlib.asynccontextmanager
-async def _ticking(services: Services, session: Session, fetch: Clocked) -> AsyncIterator[None]:
-    """Each second: who fell silent, what expired, what must be said again, what is missing."""
+async def _repeating(name: str, work: Callable[[], None], every_s: float) -> AsyncIterator[None]:
+    """Do something again and again in a thread. While a store is away this is said once."""
 
-    async def tick() -> None:
+    async def repeat() -> None:
         away = ""
         while True:
             try:
-                await asyncio.to_thread(_tick, services, session, fetch)
+                await asyncio.to_thread(work)
                 away = ""
             except Unavailable as error:
                 if not away:
-                    log.warning("%s; it is asked again each second", error)
+                    log.warning("%s; it is asked again every %g s", error, every_s)
                 away = str(error)
             except Exception:  # supervision: a store that fails for a moment must not end the clock
-                log.exception("a tick failed; the next one tries again")
-            await asyncio.sleep(TICK_S)
+                log.exception("%s failed; the next one tries again", name)
+            await asyncio.sleep(every_s)
 
-    task = asyncio.create_task(tick(), name="tick")
+    task = asyncio.create_task(repeat(), name=name)
     try:
         yield
     finally:
@@ -254,6 +257,7 @@ async def _ticking(services: Services, session: Session, fetch: Clocked) -> Asyn
 
 
 def _tick(services: Services, session: Session, fetch: Clocked) -> None:
+    """Look who fell silent, what expired, what must be said again, what is missing."""
     now = now_ms()
     services.presence.sweep(now, listening=session.connected.is_set())
     services.commands.tick(now)

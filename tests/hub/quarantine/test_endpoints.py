@@ -110,8 +110,8 @@ def test_nothing_is_released_while_nobody_attends(tmp_path: Path, monkeypatch: p
 def test_clocks_tell_what_arrivals_can_tell(tmp_path: Path) -> None:
     with served(tmp_path, Role.VIEWER) as (hub, client):
         for number, delay in enumerate((300, 0, 900)):
-            late = pack(float(number), at=2**40 + 1_000 * number, qos=0)
-            hub.take(late._replace(arrived_ms=START + 1_000 * number + delay))
+            late = pack(float(number), at=2**40 + 30_000 * number, qos=0)
+            hub.take(late._replace(arrived_ms=START + 30_000 * number + delay))
         (found,) = client.get("/api/v1/quarantine-clocks").json()
         assert (found["agent"], found["device"], found["entries"], found["basis"]) == (AGENT, DEVICE, 3, "constant")
         assert (found["shift_ms"], found["greatest_offset_ms"]) == (START - 2**40, START - 2**40 + 900)

@@ -40,6 +40,12 @@ def test_few_entries_and_wandering_ones_prove_nothing() -> None:
     assert [(run.entries, run.basis, run.shift) for run in runs(arrived(*held_back))] == [(10, "varies", None)]
 
 
+def test_a_burst_may_have_been_held_back() -> None:
+    """Three readings of three seconds, an hour late: alike, and wrong by that hour."""
+    burst = [Run.of(T0 + n, T0 + 1_000 * n - 9 * HOUR, T0 + 1_000 * n - 9 * HOUR) for n in range(3)]
+    assert [(run.entries, run.basis, run.shift) for run in runs(burst)] == [(3, "few", None)]
+
+
 def test_each_start_of_a_clock_is_a_run_of_its_own() -> None:
     found = runs(arrived(*[10**12 + n for n in range(4)], *[10**12 + 700_000 + n for n in range(3)]))
     assert [(run.entries, run.shift) for run in found] == [(4, 10**12), (3, 10**12 + 700_000)]

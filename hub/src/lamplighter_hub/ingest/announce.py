@@ -23,6 +23,16 @@ def announcer(live: Broadcast) -> Callable[[Group], None]:
     return announce
 
 
+def each(*told: Callable[[Group], None]) -> Callable[[Group], None]:
+    """Return a function that tells several of a committed group, one after the other."""
+
+    def tell(group: Group) -> None:
+        for one in told:
+            one(group)
+
+    return tell
+
+
 def _newest(group: Group, device: str) -> dict[str, Any]:
     """Return a device's newest value of each metric in the group: {metric: {t, value, quality}}."""
     found: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
-from lamplighter_hub.errors import TooMany
+from lamplighter_hub.errors import TooMany, Unavailable
 from lamplighter_hub.ingest.group import Group
 
 Order = Callable[[Group], None]
@@ -23,11 +23,14 @@ class Desk:
         self._most = most
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Order, Future[None]]] = deque()
+        self._closed = False
 
     def leave(self, order: Order) -> Future[None]:
-        """Leave an order; the future is done when it is committed, or says why not. Raises TooMany."""
+        """Leave an order; the future is done when it is committed, or says why not. Raises TooMany, Unavailable."""
         done: Future[None] = Future()
         with self._lock:
+            if self._closed:
+                raise Unavailable("the hub is ending", code="ingest_busy")
             if len(self._waiting) >= self._most:
                 raise TooMany("ingest has enough to do; ask again in a moment", retry_after_s=2)
             self._waiting.append((order, done))
@@ -39,6 +42,13 @@ class Desk:
             order, done = self._waiting.popleft()
             if done.set_running_or_notify_cancel():
                 _serve(work, order, done)
+
+    def close(self) -> None:
+        """Take no more orders, and cancel those that wait."""
+        with self._lock:
+            self._closed = True
+            while self._waiting:
+                self._waiting.popleft()[1].cancel()
 
 
 def _serve(work: Callable[[Order], None], order: Order, done: Future[None]) -> None:

@@ -1,7 +1,7 @@
 """By how much a device's clock was wrong, as far as arrivals can tell (docs/decisions/0016).
 
 Whoever sends at once arrives `delay` after the time of its newest reading, so `arrival - time` is what its clock lacks
-plus that delay. While it stays the same from record to record, the clock ran on and nothing was held back.
+plus that delay. While it stays the same for longer than a burst, the clock ran on and nothing was held back.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Basis = Literal["constant", "time_zone", "few", "varies"]
-"""Why a shift is proposed, or why none is: too few records, or offsets that differ."""
+"""Why a shift is proposed, or why none is: too few records or all of them at once, or offsets that differ."""
 
 STEADY_MS: Final = 5_000
 """By how much the offsets of one run of a clock may differ: delays of the way, and how long a record is gathered."""
 ENOUGH: Final = 3
 """Records that show one offset; fewer may be chance."""
+BURST_MS: Final = 60_000
+"""What arrives within less may have been held back together: its offsets are alike, and wrong."""
 MOST_RUNS: Final = 5
 """A clock that steps more often than this is none that is off by something."""
 _QUARTER_MS: Final = 15 * 60_000
@@ -57,27 +59,37 @@ class Run:
         self.entries += other.entries
 
     @property
+    def proves(self) -> bool:
+        """Whether its offset is that of the clock: the same in several entries, for longer than a burst takes."""
+        enough = self.entries >= ENOUGH and self.arrived_last - self.arrived_first >= BURST_MS
+        return enough and self.high - self.low <= STEADY_MS
+
+    @property
     def basis(self) -> Basis:
         """What its offsets tell."""
         if self.high - self.low > STEADY_MS:
             return "varies"
-        if self.entries < ENOUGH:
+        if not self.proves:
             return "few"
         return "time_zone" if _zone(self.low) is not None else "constant"
 
     @property
     def shift(self) -> int | None:
         """By how much (ms) its times should be moved, None when that cannot be known."""
-        if self.basis not in {"constant", "time_zone"}:
+        return self.shift_after(0)
+
+    def shift_after(self, delay: int) -> int | None:
+        """Return the shift when it is known how long (ms) the device's records are under way."""
+        if not self.proves:
             return None
-        zone = _zone(self.low)
-        return self.low if zone is None else zone
+        zone = _zone(self.low - delay)
+        return self.low - delay if zone is None else zone
 
 
 def runs(entries: Iterable[Run]) -> list[Run]:
     """Join single entries, in order of arrival, to runs of a clock; too many of them become one that varies.
 
-    >>> [(run.entries, run.shift) for run in runs([Run.of(t + 9_000_000_000, 5, t) for t in (5, 6, 7)])]
+    >>> [(run.entries, run.shift) for run in runs([Run.of(t + 9_000_000_000, 5, t) for t in (5, 30_000, 60_005)])]
     [(3, 9000000000)]
     """
     found: list[Run] = []

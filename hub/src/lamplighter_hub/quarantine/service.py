@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -18,6 +18,7 @@ from lamplighter_hub.ingest.foreign import known_in
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.ingest.release import Corrected, take_release
 from lamplighter_hub.ingest.times import REASON, span
+from lamplighter_hub.quarantine.clocks import Clocks, Right
 from lamplighter_hub.quarantine.content import corrected
 from lamplighter_hub.quarantine.offsets import Run, runs
 from lamplighter_hub.series.access import answering
@@ -33,6 +34,8 @@ MOST_VALUES: Final = 200_000
 """Values in one commit at most, so that ingest is not kept for long."""
 PAGE: Final = 100
 MOST_TOLD: Final = 20
+BY_ITSELF: Final = "hub"
+"""Who released what a clock's return explains."""
 PATIENCE_S: Final = 20.0
 """How long a caller waits for the ingest thread, and again for the store."""
 
@@ -45,6 +48,9 @@ class Selection(NamedTuple):
     ids: Sequence[str] = ()
     start: int | None = None
     end: int | None = None
+
+
+EVERYTHING: Final = Selection()
 
 
 class Kept(NamedTuple):
@@ -101,7 +107,9 @@ class QuarantineService:
         self._owner = owner
         self._clock = clock
         self.desk = desk
+        self.clocks = Clocks()
         self._turn = threading.Lock()
+        self._looked = False
 
     def preview(self, selection: Selection, shift_ms: int | None) -> Outcome:
         """Say what a release of all that is selected would do. Raises NotFound, Unavailable."""
@@ -131,15 +139,38 @@ class QuarantineService:
         log.info("%s released %d entries of quarantine: %s, moved by %s", by, len(found), selection, _worded(shift_ms))
         return outcome
 
-    def waiting(self) -> list[Waiting]:
+    def settle(self) -> None:
+        """Release what devices left whose clocks are right again; what is not known stays. Raises Unavailable.
+
+        At its first call it looks whose entries wait since before the hub's start.
+        """
+        if not self._looked:
+            for found in self.waiting():
+                self.clocks.watch(found.agent, found.device)
+            self._looked = True
+        for right in self.clocks.right():
+            self._settle(right)
+
+    def waiting(self, selection: Selection = EVERYTHING) -> list[Waiting]:
         """Return whose entries wait for the right times, by agent, device and arrival. Raises Unavailable."""
         by_device: dict[tuple[str, str], list[Run]] = defaultdict(list)
         with answering():
-            for entry in self._pages(Selection()):
+            for entry in self._pages(selection):
                 if entry.held and not entry.release:
                     single = Run.of(entry.at, entry.held.earliest, entry.held.latest)
                     by_device[entry.agent, entry.device].append(single)
         return [Waiting(*key, run) for key in sorted(by_device) for run in runs(by_device[key])]
+
+    def _settle(self, right: Right) -> None:
+        for agent, device, run in self.waiting(Selection(right.agent, right.device)):
+            shift = run.shift_after(right.delay)
+            selection = Selection(agent, device, start=run.arrived_first, end=run.arrived_last + 1)
+            try:
+                while shift is not None and self.release(selection, shift, BY_ITSELF).more:
+                    pass
+            except Conflict as error:  # somebody else releases it, or nothing of it can be
+                log.info("entries of %s in quarantine stay: %s", device, error)
+        self.clocks.forget(right.device)
 
     def _take(self, group: Group, found: Sequence[Corrected], by: str) -> None:
         take_release(group, found, self._owner, known_in(self._series), by)
@@ -236,6 +267,8 @@ def _wait(done: Future[None]) -> None:
         try:
             with answering():
                 return done.result(patience)
+        except CancelledError:
+            raise Unavailable("the hub is ending: nothing was released", code="ingest_busy") from None
         except TimeoutError:
             if done.cancel():
                 text = "ingest is busy: nothing was released; ask again in a moment"
