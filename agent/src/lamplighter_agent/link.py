@@ -26,7 +26,7 @@ from lamplighter_agent.disk import Disk
 from lamplighter_agent.flow import Flow
 from lamplighter_agent.metering import Meter
 from lamplighter_agent.outbox import Outbox
-from lamplighter_agent.pace import Share
+from lamplighter_agent.pace import LONGEST_WAIT_S, Patience, Share
 from lamplighter_agent.recorder import Committed
 from lamplighter_agent.settings import Habits
 from lamplighter_agent.state import Broker
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     import aiomqtt
 
 IDLE_S: Final = 60.0
-LONGEST_WAIT_S: Final = 30.0
-STABLE_S: Final = 60.0
 INCOMING: Final = 1_000
 IN_FLIGHT: Final = {Stream.ALARM: 8, Stream.LIVE: 8, Stream.BACKLOG: 4}
 ANSWER_S: Final = 4.0
@@ -155,15 +153,16 @@ class Link:
         """Keep a session, for ever."""
         import aiomqtt
 
-        attempt = 0
+        patience = Patience()
         while True:
             begun = _now()
+            self._answered.clear()
             try:
                 await self._one_session()
             except* (aiomqtt.MqttError, OSError, sqlite3.Error, OutdatedSession) as group:
                 self._lost(_reason(group))
-            attempt = 0 if _now() - begun > STABLE_S else attempt + 1
-            await asyncio.sleep(_back_off(attempt))
+            seconds = patience.after(_now() - begun, answered=self._answered.is_set())
+            await asyncio.sleep(seconds * random.uniform(0.3, 1.0))  # noqa: S311 - spreads the connects of many agents
 
     async def close(self) -> None:
         """Say that the end is on purpose; `run` is cancelled afterwards. What is held waits for the next start."""
@@ -198,7 +197,6 @@ class Link:
 
     async def _one_session(self) -> None:
         self._session = await self._disk.run(self._next_session, self._known_session)
-        self._answered.clear()
         async with self._make_client() as client:
             await client.subscribe(topics.agent_filter(self._plan.agent), qos=0)
             self._client = client
@@ -460,11 +458,6 @@ async def _wait(event: asyncio.Event, within_s: float) -> None:
             await event.wait()
     except TimeoutError:
         return
-
-
-def _back_off(attempt: int) -> float:
-    # Spreads the connects of many agents; nothing secret depends on it.
-    return float(min(LONGEST_WAIT_S, 2.0**attempt) * random.uniform(0.3, 1.0))  # noqa: S311
 
 
 def _reason(group: BaseExceptionGroup[Any]) -> str:

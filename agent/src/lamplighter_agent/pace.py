@@ -6,6 +6,9 @@ from typing import Final
 
 FIRST_DEADLINE_S: Final = 5.0
 LONGEST_DEADLINE_S: Final = 30.0
+FIRST_WAIT_S: Final = 1.0
+LONGEST_WAIT_S: Final = 30.0
+STABLE_S: Final = 60.0
 LARGEST: Final = 64 * 1024
 SMALLEST: Final = 8 * 1024
 SLOW_S: Final = 2.0
@@ -63,3 +66,22 @@ class Share:
             self.room = max(SMALLEST, self.room // 2)
         elif seconds < QUICK_S:
             self.room = min(LARGEST, self.room * 2)
+
+
+class Patience:
+    """How long to wait before the next connection, at most; whoever waits takes a random part of it.
+
+    Twice as long after one that led to nothing. Half as long after a session in which the hub answered the birth: it is
+    there and keeps up, also when sessions are short. As at first after a session that lasted for STABLE_S.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = FIRST_WAIT_S
+
+    def after(self, lasted_s: float, *, answered: bool) -> float:
+        """Return the wait after a session that lasted so long."""
+        if lasted_s > STABLE_S:
+            self.seconds = FIRST_WAIT_S
+        else:
+            self.seconds = min(LONGEST_WAIT_S, max(FIRST_WAIT_S, self.seconds * (0.5 if answered else 2)))
+        return self.seconds
