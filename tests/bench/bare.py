@@ -25,6 +25,7 @@ from lamplighter_hub.series.store import Commit, Mark, Samples
 
 Made = TypeVar("Made")
 SIZES = (1, 10, 60)
+WARM_UP = 2
 MESSAGES = 2_000
 """Messages in a commit, as many as ingest takes at once."""
 START = 1_795_476_600_000
@@ -44,9 +45,10 @@ def commit_of(points: int, number: int) -> Commit:
     t = START + number * rows * 1_000
     times = [t + row * 1_000 for row in range(rows)]
     samples = [
-        Samples(f"air-{device}", f"m{metric}", times, VALUES[(device * 7 + metric * 31 + number) % 90_000 :][:rows])
+        Samples(f"air-{device}", f"m{metric}", times, VALUES[first : first + rows])
         for device in range(MESSAGES)
         for metric in range(wide)
+        for first in [(device * 7 + metric * 31 + number) % 90_000]
     ]
     marks = [Mark(f"pole-{pole}", "01M80T5JNV", "live", number, number, 1, 0, 0, 0) for pole in range(MESSAGES)]
     return Commit(samples, (), marks)
@@ -90,12 +92,14 @@ def bare_pace(folder: Path, points: int, seconds: float) -> Pace:
 
 
 def _written(make: Callable[[int], Made], write: Callable[[Made], None], seconds: float) -> tuple[int, float, float]:
-    """Write commit after commit for so long; the time of making them does not count."""
+    """Write commit after commit for so long; neither making them counts, nor the first, which name all series."""
+    for number in range(WARM_UP):
+        write(make(number))
     took = cpu = 0.0
     number = 0
     while took < seconds:
         number += 1
-        made = make(number)
+        made = make(WARM_UP + number)
         began, used = time.perf_counter(), time.process_time()
         write(made)
         took += time.perf_counter() - began

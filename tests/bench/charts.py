@@ -41,6 +41,7 @@ PANELS = (
     ),
     Panel("backlog not yet stored, %", [Line("backlog_percent", "of the backlog", GREEN)]),
     Panel("queue before ingest, % full", [Line("queue_percent", "of the queue", GREEN)]),
+    Panel("shed unread, messages/s", [Line("shed_s", "shed", ORANGE)]),
     Panel("resident memory, MB", [Line("hub_mb", "hub", BLUE), Line("broker_mb", "nats-server", ORANGE)]),
     Panel("processor, cores", [Line("hub_cores", "hub", BLUE), Line("broker_cores", "nats-server", ORANGE)]),
 )
@@ -58,8 +59,8 @@ def number(value: float) -> str:
 
 
 def shown(rows: Sequence[dict[str, float]]) -> list[Panel]:
-    """Return the panels that these rows have anything for."""
-    return [panel for panel in PANELS if any(line.column in row for line in panel.lines for row in rows)]
+    """Return the panels that these rows have anything for, be it once."""
+    return [panel for panel in PANELS if any(row.get(line.column) for line in panel.lines for row in rows)]
 
 
 def draw_all(kept: Path) -> Iterator[Path]:
@@ -98,7 +99,7 @@ def _panel(ax: Any, panel: Panel, rows: Sequence[dict[str, float]]) -> None:
     ax.set_title(panel.title, loc="left", fontsize=9)
     if panel.log:
         ax.set_yscale("log")
-        ax.yaxis.set_minor_formatter(lambda value, _: number(value) if f"{value:e}"[0] in "25" else "")
+        ax.yaxis.set_minor_formatter(lambda value, _: number(value) if f"{value:e}"[0] in "2357" else "")
     else:
         ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(lambda value, _: number(value))

@@ -143,7 +143,7 @@ def redirect(folder: Path, broker: int, proxy: int) -> None:
 MEASURES = (
     Measure("agent", "an agent with ten Modbus devices at 1 Hz", agent_modbus, 60),
     Measure("hub", "a hub that nobody talks to", hub_idle, 60),
-    Measure("throughput", "from publish to receipt, 1, 10 and 60 points a message", throughput, 10, repeated=True),
+    Measure("throughput", "from publish to receipt, 1, 10 and 60 points a message", throughput, 6, repeated=True),
     Measure("store", "the embedded store beside a bare DuckDB, in the same commits", bare, 3, repeated=True),
     Measure("ingest", "what each stage of ingest costs, with and without checks between values", ingest, 6),
     Measure("city", "15,000 agents at the pace of a city", city, 60),

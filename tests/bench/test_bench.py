@@ -132,8 +132,10 @@ def test_looks_at_the_hub_are_joined_with_what_the_agents_counted_before() -> No
     assert "p99_ms" not in first, "nothing was confirmed in that second"
     assert (last["s"], last["points_s"], last["hub_cores"], last["p99_ms"]) == (3.0, 1_000, 0.5, 70.0)
     assert column_of([first, last], "p99_ms") == ([3.0], [70.0])
-    assert {panel.title for panel in shown([first])} >= {"stored, points/s", "backlog not yet stored, %"}
-    assert "backlog not yet stored, %" not in {panel.title for panel in shown([{"s": 1.0, "points_s": 2.0}])}
+    titles = {panel.title for panel in shown([first, last])}
+    assert titles >= {"stored, points/s", "sample to receipt, ms", "backlog not yet stored, %"}
+    assert not any("shed" in title for title in titles), "nothing was shed"
+    assert [panel.title for panel in shown([{"s": 1.0, "points_s": 2.0}])] == ["stored, points/s"]
 
 
 @pytest.mark.parametrize("points", SIZES)
