@@ -17,9 +17,9 @@ from typing import Any, Final
 import httpx
 
 from chaos.compare import CALM, FORBIDDEN, Item, Tally, Timeline, clean, compare, compare_commands
-from chaos.faults import Mend, strike
-from chaos.schedule import Strike, groups
-from chaos.world import AGENTS, FOREIGN, RUDE, World
+from chaos.faults import Mend, strike, whole
+from chaos.schedule import MENDED, Strike, groups, rank
+from chaos.world import AGENTS, FOREIGN, REGISTERS, RUDE, World
 from services.agent import PROGRAM
 from services.wait import eventually
 
@@ -76,18 +76,19 @@ class Drive:
         self._book()
         self._name = str(group[0].fault)
         self._timeline.mark(time.monotonic(), self._name)
-        mends: list[Mend] = []
+        mends: list[tuple[Strike, Mend]] = []
         try:
             for one in group:
                 outcome.faults += 1
                 outcome.struck[one.fault] += 1
                 self._say(f"{self._clock} {outcome.faults:4d}/{len(self._strikes)} {one.fault} {one.victim}")
-                mends.append(strike(self._world, one, self._chance))
+                mends.append((one, strike(self._world, one, self._chance)))
             self._wait(max(one.lasts_s for one in group))
         finally:
-            for mend in mends:
+            for _, mend in sorted(mends, key=lambda item: rank(item[0], MENDED)):
                 mend()
         self._raise_the_dead()
+        whole(self._world, {one.victim for one in group})
 
     def _raise_the_dead(self) -> None:
         """Start again what ended by itself: that is what a supervisor is for, and it is noted."""
@@ -179,8 +180,11 @@ class Drive:
         gone = world.foreign.gone(world.destroyed) if world.foreign else set()
         for given, agent in world.given():
             read = self._events if given.source.startswith("events") else self._readings
+            stored = read(given.device)
+            if given.device == REGISTERS:
+                stored = (item._replace(t=0) for item in stored)  # the time of a reading is its reader's
             spans = list(world.declared[agent])
-            compare(self._tally, self._timeline, given, read(given.device), spans, gone if agent == FOREIGN else set())
+            compare(self._tally, self._timeline, given, stored, spans, gone if agent == FOREIGN else set())
         if world.commander:
             executed = {n: times for device in world.devices.values() for n, times in device.executed.items()}
             with contextlib.suppress(AssertionError):  # what is open is counted below

@@ -1,4 +1,7 @@
-"""Each fault, done and undone. A fault that is done returns how it is mended; mending may be late, never left out."""
+"""Each fault, done and undone. A fault that is done returns how it is mended; mending may be late, never left out.
+
+What several parts need of each other is waited for when all of them are mended: `whole`.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from typing import Final
 
 from chaos.machine import allow_writing, child_named, forbid_writing
 from chaos.proxy import Line
-from chaos.schedule import Fault, Strike
+from chaos.schedule import ORDER, Fault, Strike
 from chaos.stores import Stores
-from chaos.world import HUB_BACK_S, World
+from chaos.world import World
 from services.influx import Influxd
 from services.postgres import Postgres
 from services.process import Child
@@ -63,6 +66,18 @@ def _pause(seconds: float) -> None:
     eventually(lambda: time.monotonic() >= until, within_s=seconds + 5)
 
 
+def whole(world: World, struck: set[str]) -> None:
+    """Wait until the hub serves and hears again, when it or what it needs was struck."""
+    if not struck & set(ORDER):
+        return
+    world.start_hub()
+    if "broker" in struck or world.forgetful:
+        _broker_serves(world)
+    for begun in world.forgetful:
+        world.destroyed.append((begun, time.monotonic()))
+    world.forgetful.clear()
+
+
 def _broker_pid(world: World) -> int:
     if world.mosquitto:
         return world.mosquitto.child.pid
@@ -71,9 +86,7 @@ def _broker_pid(world: World) -> int:
 
 def _kill_broker(world: World, _: str, __: random.Random) -> Mend:
     os.kill(_broker_pid(world), signal.SIGKILL)
-    if not world.mosquitto:
-        return lambda: _broker_serves(world)
-    return _forgetful(world)
+    return _forgetful(world) if world.mosquitto else _nothing
 
 
 def _amnesia(world: World, _: str, __: random.Random) -> Mend:
@@ -87,14 +100,12 @@ def _amnesia(world: World, _: str, __: random.Random) -> Mend:
 
 def _forgetful(world: World) -> Mend:
     """Note how long there was a broker that had forgotten: until the hub has subscribed, it confirms for nobody."""
-    begun = time.monotonic()
+    world.forgetful.append(time.monotonic())
 
     def mend() -> None:
         if world.mosquitto:
             world.mosquitto.kill()
             world.mosquitto.start()
-        _broker_serves(world)
-        world.destroyed.append((begun, time.monotonic()))
 
     return mend
 
@@ -156,6 +167,39 @@ def _disk_full(world: World, victim: str, _: random.Random) -> Mend:
     return world.disks[victim].drain
 
 
+def _hub_disk_slow(world: World, _: str, __: random.Random) -> Mend:
+    """Its disk takes 100 kB/s of it: a commit lasts as long as writing it."""
+    disk = world.hub_disk
+    disk.slow(world.hub.running.pid)
+    return disk.quick
+
+
+def _store_disk_full(world: World, victim: str, _: random.Random) -> Mend:
+    """A write that failed stays failed in InfluxDB's log until it is started again."""
+    stores = _stores(world)
+    stores.disks[victim].fill()
+
+    def mend() -> None:
+        stores.disks[victim].drain()
+        stores.influx.kill()
+        stores.influx.start()
+
+    return mend
+
+
+def _registry_disk_full(world: World, victim: str, _: random.Random) -> Mend:
+    """PostgreSQL ends when it can write no log, and stays away until there is room."""
+    stores = _stores(world)
+    stores.disks[victim].fill()
+
+    def mend() -> None:
+        stores.disks[victim].drain()
+        if not stores.postgres.child.running:
+            stores.postgres.start()
+
+    return mend
+
+
 def _hub_writes_fail(world: World, _: str, __: random.Random) -> Mend:
     child = world.hub.running
     forbid_writing(child.pid)
@@ -194,22 +238,17 @@ def _stores(world: World) -> Stores:
     return world.stores
 
 
-def _ready(world: World) -> None:
-    eventually(world.hub.ready, within_s=HUB_BACK_S)
-
-
-def _killed(world: World, server: Influxd | Postgres) -> Mend:
+def _killed(server: Influxd | Postgres) -> Mend:
     server.kill()
 
     def mend() -> None:
         server.start()
-        _ready(world)
 
     return mend
 
 
 def _kill_store(world: World, _: str, __: random.Random) -> Mend:
-    return _killed(world, _stores(world).influx)
+    return _killed(_stores(world).influx)
 
 
 def _freeze_store(world: World, _: str, __: random.Random) -> Mend:
@@ -227,7 +266,6 @@ def _store_writes_fail(world: World, _: str, __: random.Random) -> Mend:
         allow_writing(child.pid)
         child.kill()
         influx.start()
-        _ready(world)
 
     return mend
 
@@ -239,7 +277,7 @@ def _influxd(world: World) -> Child:
 
 
 def _kill_registry(world: World, _: str, __: random.Random) -> Mend:
-    return _killed(world, _stores(world).postgres)
+    return _killed(_stores(world).postgres)
 
 
 def _freeze_registry(world: World, _: str, __: random.Random) -> Mend:
@@ -258,7 +296,6 @@ def _read_only_registry(world: World, _: str, __: random.Random) -> Mend:
 
     def mend() -> None:
         stores.postgres.write(stores.database, allowed=True)
-        _ready(world)
 
     return mend
 
@@ -293,4 +330,9 @@ _DOERS: Final[Mapping[Fault, Callable[[World, str, random.Random], Mend]]] = {
     Fault.CUT_REGISTRY: _line(Line.CUT),
     Fault.SLOW_REGISTRY: _line(Line.SLOW),
     Fault.READ_ONLY_REGISTRY: _read_only_registry,
+    Fault.HUB_DISK_SLOW: _hub_disk_slow,
+    Fault.STORE_DISK_FULL: _store_disk_full,
+    Fault.REGISTRY_DISK_FULL: _registry_disk_full,
+    Fault.CUT_DEVICE: _line(Line.CUT),
+    Fault.SLOW_DEVICE: _line(Line.SLOW),
 }

@@ -41,6 +41,11 @@ class Fault(StrEnum):
     CUT_REGISTRY = "cut-registry"
     SLOW_REGISTRY = "slow-registry"
     READ_ONLY_REGISTRY = "read-only-registry"
+    HUB_DISK_SLOW = "hub-disk-slow"
+    STORE_DISK_FULL = "store-disk-full"
+    REGISTRY_DISK_FULL = "registry-disk-full"
+    CUT_DEVICE = "cut-device"
+    SLOW_DEVICE = "slow-device"
 
 
 LASTS_S: Final[Mapping[Fault, tuple[float, float]]] = {
@@ -73,6 +78,11 @@ LASTS_S: Final[Mapping[Fault, tuple[float, float]]] = {
     Fault.CUT_REGISTRY: (1.0, 8.0),
     Fault.SLOW_REGISTRY: (4.0, 12.0),
     Fault.READ_ONLY_REGISTRY: (2.0, 8.0),
+    Fault.HUB_DISK_SLOW: (4.0, 15.0),
+    Fault.STORE_DISK_FULL: (3.0, 10.0),
+    Fault.REGISTRY_DISK_FULL: (3.0, 10.0),
+    Fault.CUT_DEVICE: (1.0, 6.0),
+    Fault.SLOW_DEVICE: (3.0, 8.0),
 }
 """From how long to how long each lasts."""
 COSTS_S: Final[Mapping[Fault, float]] = {
@@ -81,12 +91,18 @@ COSTS_S: Final[Mapping[Fault, float]] = {
     Fault.KILL_BROKER: 1.0,
     Fault.BROKER_AMNESIA: 1.0,
     Fault.HUB_WRITES_FAIL: 1.0,
+    Fault.STORE_DISK_FULL: 1.0,
 }
 """What mending takes beside that: a start of the hub."""
 GAP_S: Final = (0.5, 3.0)
 TOGETHER: Final = 0.25
 """The share of strikes that come with a second one."""
-HUB_SIDE: Final = frozenset({"hub", "broker", "store", "registry"})
+ORDER: Final = ("broker", "hub", "store", "registry")
+"""Of two strikes on the hub's side the first of these comes first: a hub that is killed takes its own broker along."""
+MENDED: Final = ("store", "registry", "broker", "hub")
+"""In this order they are mended: a hub does not come back while what it needs is away."""
+ALONE: Final = frozenset({Fault.KILL_IN_COMMIT, Fault.HUB_DISK_SLOW})
+"""Faults of the hub that spare its other parts: it starts several times meanwhile, or takes long to end."""
 EVERYBODY: Final = "world"
 
 
@@ -122,10 +138,15 @@ def groups(strikes: Sequence[Strike]) -> Iterator[list[Strike]]:
     for strike in strikes:
         group.append(strike)
         if not strike.with_next:
-            yield group
+            yield sorted(group, key=rank)
             group = []
     if group:
-        yield group
+        yield sorted(group, key=rank)
+
+
+def rank(strike: Strike, order: Sequence[str] = ORDER) -> int:
+    """Return the place of a strike among those that happen together."""
+    return order.index(strike.victim) if strike.victim in order else len(order)
 
 
 def _endless(chance: random.Random, victims: dict[Fault, list[str]]) -> Iterator[Strike]:
@@ -136,13 +157,13 @@ def _endless(chance: random.Random, victims: dict[Fault, list[str]]) -> Iterator
             bag = sorted(victims)
             chance.shuffle(bag)
         first = _strike(chance, bag.pop(), victims)
-        partner = next((fault for fault in reversed(bag) if _free(victims[fault], first.victim)), None)
+        partner = next((fault for fault in reversed(bag) if _free(fault, victims[fault], first)), None)
         if chance.random() >= TOGETHER or partner is None:
             yield first
             continue
         bag.remove(partner)
         yield first._replace(with_next=True)
-        yield _strike(chance, partner, {partner: _free(victims[partner], first.victim)})
+        yield _strike(chance, partner, {partner: _free(partner, victims[partner], first)})
 
 
 def _strike(chance: random.Random, fault: Fault, victims: Mapping[Fault, Sequence[str]]) -> Strike:
@@ -150,7 +171,7 @@ def _strike(chance: random.Random, fault: Fault, victims: Mapping[Fault, Sequenc
     return Strike(fault, victim, round(chance.uniform(*GAP_S), 2), round(chance.uniform(*LASTS_S[fault]), 2))
 
 
-def _free(victims: Sequence[str], struck: str) -> list[str]:
-    """Return those that another strike leaves alone; the hub and what it needs are mended together, as one."""
-    side = HUB_SIDE if struck in HUB_SIDE else frozenset({struck})
-    return [victim for victim in victims if victim not in side]
+def _free(fault: Fault, victims: Sequence[str], first: Strike) -> list[str]:
+    """Return those that another strike leaves alone."""
+    spared = set(ORDER) if {fault, first.fault} & ALONE and first.victim in ORDER else {first.victim}
+    return [victim for victim in victims if victim not in spared]

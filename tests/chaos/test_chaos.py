@@ -24,7 +24,7 @@ from chaos.compare import (
 )
 from chaos.drive import Drive, verdict
 from chaos.report import table
-from chaos.schedule import HUB_SIDE, LASTS_S, Fault, Strike, groups, plan
+from chaos.schedule import ALONE, LASTS_S, MENDED, ORDER, Fault, Strike, groups, plan, rank
 from chaos.wire import Packets, Shuffler, batch
 from chaos.world import Ground, world
 from services.need import need
@@ -38,8 +38,18 @@ SHORT = (
     Fault.HALF_OPEN_LINK,
     Fault.SHUFFLED_BATCHES,
     Fault.POISON,
+    Fault.HUB_DISK_SLOW,
+    Fault.CUT_DEVICE,
 )
-GROWN = (Fault.KILL_HUB, Fault.KILL_STORE, Fault.CUT_STORE, Fault.KILL_REGISTRY, Fault.READ_ONLY_REGISTRY)
+GROWN = (
+    Fault.KILL_HUB,
+    Fault.KILL_STORE,
+    Fault.CUT_STORE,
+    Fault.KILL_REGISTRY,
+    Fault.READ_ONLY_REGISTRY,
+    Fault.STORE_DISK_FULL,
+    Fault.REGISTRY_DISK_FULL,
+)
 NEEDS = {Ground.NATS: (), Ground.MOSQUITTO: ("mosquitto",), Ground.GROWN: ("influxd", "initdb")}
 
 
@@ -61,13 +71,25 @@ def test_every_fault_has_its_turn_before_one_comes_again() -> None:
     assert {strike.fault for strike in first} == set(Fault)
 
 
-def test_two_together_strike_different_parts() -> None:
+def test_two_together_strike_different_parts_also_on_the_hubs_side() -> None:
     together = [group for group in groups(plan(5, 5_000, VICTIMS)) if len(group) > 1]
-    assert together
-    for group in together:
-        one, other = (strike.victim for strike in group)
-        assert one != other
-        assert not {one, other} <= HUB_SIDE
+    pairs = [{strike.victim for strike in group} for group in together]
+    assert all(len(pair) == 2 for pair in pairs)
+    assert any(pair <= set(ORDER) for pair in pairs)
+
+
+def test_two_on_the_hubs_side_are_struck_and_mended_in_the_order_of_their_needs() -> None:
+    hub, store = Strike(Fault.KILL_HUB, "hub", 1, 1), Strike(Fault.KILL_STORE, "store", 1, 1)
+    (group,) = groups([store._replace(with_next=True), hub])
+    assert [strike.victim for strike in group] == ["hub", "store"]
+    assert min(group, key=lambda strike: rank(strike, MENDED)).victim == "store"
+
+
+def test_a_hub_that_starts_several_times_is_struck_alone() -> None:
+    for group in groups(plan(5, 5_000, VICTIMS)):
+        faults, victims = {strike.fault for strike in group}, [strike.victim for strike in group]
+        if faults & ALONE and len(group) > 1:
+            assert not set(victims) <= set(ORDER)
 
 
 def test_strikes_last_as_long_as_they_may_and_fill_the_time() -> None:

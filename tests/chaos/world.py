@@ -3,7 +3,7 @@
 log-1   a growing log, live times                      own small disk
 log-2   a growing log, old times (backlog)             an outbox of 64 KiB: it has to give records up
 peer-1  two counting devices                           a clock that can be wrong
-peer-2  a counting device and a log that rotates       own small disk
+peer-2  a counting device, a log that rotates, a counting register behind Modbus TCP; own small disk
 foreign-1  SenML at QoS 1, no agent                    rude-1: rubbish, while poisoned
 """
 
@@ -19,15 +19,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from chaos import peer as peer_
+from chaos import register as register_
 from chaos import writer as writer_
 from chaos.commander import Commander
 from chaos.compare import Given, Span
 from chaos.foreign import Client, ForeignDevice, RudeClient
-from chaos.machine import SmallDisk, WrongClock
+from chaos.machine import SlowDisk, SmallDisk, WrongClock
 from chaos.peer import Device, Peer, now_ms
 from chaos.proxy import Proxy
+from chaos.register import CountingRegister
 from chaos.schedule import EVERYBODY, Fault, Victims
 from chaos.stores import REGISTRY, STORE, Stores, grown
+from chaos.wire import Pieces
 from chaos.writer import LogWriter
 from lamplighter_hub.broker.mosquitto import Listen, write_configuration
 from services.agent import PROGRAM, Agent
@@ -55,6 +58,7 @@ ON_REGISTRY: Final = (
     Fault.SLOW_REGISTRY,
     Fault.READ_ONLY_REGISTRY,
 )
+REGISTERS: Final = "modbus-1"
 FOREIGN: Final = "foreign-1"
 RUDE: Final = "rude-1"
 ON_SMALL_DISK: Final = ("log-1", "peer-2")
@@ -96,11 +100,14 @@ class World:
     writers: Sequence[LogWriter] = ()
     devices: Mapping[str, Device] = field(default_factory=dict)
     clients: Sequence[Client] = ()
+    register: CountingRegister | None = None
     foreign: ForeignDevice | None = None
     rude: RudeClient | None = None
     commander: Commander | None = None
     poison: threading.Event = field(default_factory=threading.Event)
     declared: dict[str, list[Span]] = field(default_factory=dict)
+    forgetful: list[float] = field(default_factory=list)
+    """When a broker that is not mended yet lost what it had confirmed."""
     destroyed: list[tuple[float, float]] = field(default_factory=list)
     """When a broker lost what it had confirmed, and when the hub had subscribed again, on the harness's clock."""
 
@@ -116,10 +123,17 @@ class World:
                 self.hub.start()
         eventually(self.hub.ready, within_s=HUB_BACK_S)
 
+    @property
+    def hub_disk(self) -> SlowDisk:
+        disk = self.disks["hub"]
+        assert isinstance(disk, SlowDisk)
+        return disk
+
     def victims(self) -> Victims:
         """Return who may be struck here and by what."""
         small = [name for name in ON_SMALL_DISK if self.disks[name].real]
         lines = [*AGENTS, FOREIGN] + (["hub"] if self.mosquitto else [])
+        slow = self.hub_disk.slowable and self.stores is None
         found: dict[Fault, Sequence[str]] = {
             **dict.fromkeys((Fault.KILL_AGENT, Fault.FREEZE_AGENT, Fault.AGENT_WRITES_FAIL), AGENTS),
             **dict.fromkeys((Fault.KILL_HUB, Fault.KILL_IN_COMMIT, Fault.FREEZE_HUB, Fault.HUB_WRITES_FAIL), HUB),
@@ -127,12 +141,16 @@ class World:
             **dict.fromkeys((Fault.CUT_LINK, Fault.SLOW_LINK, Fault.HALF_OPEN_LINK), lines),
             **dict.fromkeys((Fault.SHUFFLED_BATCHES, Fault.REPLAYED_BATCHES), AGENTS),
             Fault.HUB_DISK_FULL: HUB if self.disks["hub"].real else (),
+            Fault.HUB_DISK_SLOW: HUB if slow else (),
             Fault.AGENT_DISK_FULL: small,
+            **dict.fromkeys((Fault.CUT_DEVICE, Fault.SLOW_DEVICE), (REGISTERS,)),
             Fault.CLOCK_JUMP: (CLOCKED,),
             Fault.POISON: [EVERYBODY],
         }
         if self.stores:
             found |= dict.fromkeys(ON_STORE, (STORE,)) | dict.fromkeys(ON_REGISTRY, (REGISTRY,))
+            real = {name: (name,) if disk.real else () for name, disk in self.stores.disks.items()}
+            found |= {Fault.STORE_DISK_FULL: real[STORE], Fault.REGISTRY_DISK_FULL: real[REGISTRY]}
         return found
 
     def given(self) -> Iterator[tuple[Given, str]]:
@@ -142,6 +160,8 @@ class World:
         for device in self.devices.values():
             yield device.readings(), AGENT_OF[device.name]
             yield device.events(), AGENT_OF[device.name]
+        if self.register:
+            yield self.register.given(), AGENT_OF[self.register.name]
         if self.foreign:
             yield self.foreign.given(), FOREIGN
 
@@ -152,6 +172,8 @@ class World:
                 source.stop()
         for device in self.devices.values():
             device.quiet()
+        if self.register:
+            self.register.quiet()
 
 
 AGENT_OF: Final[Mapping[str, str]] = {
@@ -161,6 +183,7 @@ AGENT_OF: Final[Mapping[str, str]] = {
     "dev-2": "peer-1",
     "dev-3": "peer-2",
     "log-3": "peer-2",
+    REGISTERS: "peer-2",
 }
 
 
@@ -171,13 +194,13 @@ def world(folder: Path, ground: Ground, seed: int) -> Iterator[World]:
         output = folder / "output"
         output.mkdir(parents=True)
         children = Children(output)
-        disks = {"hub": SmallDisk(folder / "hub", HUB_DISK_MIB)}
+        disks: dict[str, SmallDisk] = {"hub": SlowDisk(folder / "hub", HUB_DISK_MIB)}
         disks |= {name: SmallDisk(folder / name / "state", AGENT_DISK_MIB) for name in ON_SMALL_DISK}
         for disk in disks.values():
             stack.callback(disk.close)
         stack.callback(children.end)
         (folder / "profiles").mkdir()
-        for module in (writer_, peer_):
+        for module in (writer_, peer_, register_):
             (folder / "profiles" / f"{module.__name__.rpartition('.')[2]}.toml").write_text(module.PROFILE)
         made = _ground(stack, folder, ground, children, seed)
         made.disks = disks
@@ -219,6 +242,7 @@ def _people(stack: contextlib.ExitStack, made: World, seed: int) -> None:
     made.devices = {name: Device(name, poisoned) for name in ("dev-1", "dev-2", "dev-3")}
     peer = Peer(dict(made.devices))
     stack.callback(peer.close)
+    _register(stack, made, seed)
     now = now_ms()
     made.writers = [
         LogWriter("log-1", made.folder / "log-1.csv", LIVE_RATE, now, poisoned),
@@ -246,6 +270,14 @@ def _people(stack: contextlib.ExitStack, made: World, seed: int) -> None:
     for thread in (*made.writers, made.foreign, made.rude, made.commander):
         thread.start()
     stack.callback(made.end_of_input)
+
+
+def _register(stack: contextlib.ExitStack, made: World, seed: int) -> None:
+    """Start the device behind Modbus, and the line that leads to it."""
+    made.register = CountingRegister(REGISTERS, made.poison.is_set).start()
+    stack.callback(made.register.close)
+    made.proxies[REGISTERS] = Proxy(made.register.port, lambda _: None, seed, Pieces)
+    stack.callback(made.proxies[REGISTERS].close)
 
 
 def _wait_online(hub: Hub, device: str) -> None:
@@ -286,6 +318,11 @@ def _device(made: World, device: str, peer_port: int) -> str:
         return (
             f'{head}profile = "chaos-peer"\ndriver = "simulated"\n'
             f'[devices.settings]\nport = {peer_port}\ndevice = "{device}"\n'
+        )
+    if device == REGISTERS:
+        return (
+            f'{head}profile = "chaos-register"\ndriver = "modbus"\n'
+            f'[devices.settings]\nhost = "127.0.0.1"\nport = {made.proxies[REGISTERS].port}\n'
         )
     path = made.folder / f"{device}.csv"
     return f'{head}profile = "chaos-log"\ndriver = "tail"\n[devices.settings]\npath = "{path}"\npoll_s = 0.2\n'

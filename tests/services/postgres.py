@@ -144,11 +144,11 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Postgres]:
-    """Start a new cluster."""
+def postgres(given: Path | None = None) -> Iterator[Postgres]:
+    """Start a new cluster, in a folder of its own, or in an empty one that stays."""
     need("initdb")
     # Not below the test's own folder: root's folders are closed to the user that PostgreSQL runs as.
-    folder = Path(tempfile.mkdtemp(prefix="lamplighter-postgres-"))
+    folder = given or Path(tempfile.mkdtemp(prefix="lamplighter-postgres-"))
     server = Postgres(folder)
     try:
         server.make()
@@ -156,7 +156,8 @@ def postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.end()
-        shutil.rmtree(folder)
+        if given is None:
+            shutil.rmtree(folder)
 
 
 def _runs(pid: int) -> bool:
