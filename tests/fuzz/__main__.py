@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from fuzz.kinds import Target
 from fuzz.mutation import Mutator
-from fuzz.targets import DOCUMENTED, Target, targets
+from fuzz.targets import DOCUMENTED, targets
 
 COMMAND: Final = "PYTHONPATH=tests .venv/bin/python -m fuzz"
 SLOW_S: Final = 0.5
@@ -103,6 +104,12 @@ def table(all_found: list[Found]) -> str:
     return "\n".join(lines)
 
 
+def share(target: Target, chosen: list[Target], inputs: int) -> int:
+    """Return how many of all inputs one target gets."""
+    whole = sum(1 / one.slow for one in chosen)
+    return -(-inputs // round(whole * target.slow)) if inputs else 0
+
+
 def run(inputs: int, seed: int, names: list[str]) -> list[Found]:
     """Share the inputs among the targets."""
     with tempfile.TemporaryDirectory(prefix="lamplighter-fuzz-") as folder:
@@ -110,7 +117,7 @@ def run(inputs: int, seed: int, names: list[str]) -> list[Found]:
         found = []
         for number, target in enumerate(chosen):
             print(f"{target.name} ...", file=sys.stderr)
-            found.append(feed(target, -(-inputs // len(chosen)), seed + number))
+            found.append(feed(target, share(target, chosen, inputs), seed + number))
     return found
 
 

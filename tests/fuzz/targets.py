@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
 from contract.test_vectors import KEY, KID, NOW_MS, PLAIN, SIGNED, V1, raw, trusted
+from fuzz.hub_targets import hub_targets
+from fuzz.kinds import Feed, Target
 from lamplighter_agent.errors import AgentError
 from lamplighter_agent.settings import load
 from lamplighter_protocols import envelope, topics
@@ -25,7 +26,6 @@ from lamplighter_protocols.records import parse_batch
 from lamplighter_protocols.signing import open_signed, sign
 from lamplighter_protocols.topics import Channel
 
-Feed = Callable[[bytes], object]
 DOCUMENTED: Final = (LamplighterError, AgentError)
 """The only errors that input may cause."""
 AGENT: Final = """data = "state"
@@ -48,15 +48,6 @@ unit = 1
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One decoder. `feed` raises one of `DOCUMENTED`, or nothing."""
-
-    name: str
-    corpus: tuple[bytes, ...]
-    feed: Feed
-
-
 def targets(folder: Path) -> Iterator[Target]:
     """Yield all of them; `folder` is for what is read from files."""
     profiles = load_profiles()
@@ -74,6 +65,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield Target("tail-lines", tuple(_lines(profiles)), _tail(profiles))
     yield Target("profile", tuple(_texts()), _profile)
     yield Target("agent-settings", (AGENT.encode(),), _settings(folder / "agent.toml"))
+    yield from hub_targets(folder, _of(messages, Channel.BATCH))
 
 
 def _vectors() -> Iterator[tuple[str, bytes]]:

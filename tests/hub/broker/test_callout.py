@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lamplighter_hub.broker.callout import ConnectRequest
+from lamplighter_hub.broker.callout import BadQuestion, Callout, ConnectRequest, Tally, new_secrets
 from lamplighter_hub.uplink.session import Message, Session
 from lamplighter_protocols import topics
 from lamplighter_protocols.topics import Channel
@@ -20,6 +23,37 @@ pytestmark = pytest.mark.services
 
 BATCH = topics.build("air-1", Channel.BATCH)
 RECEIPT = topics.build("air-1", Channel.RECEIPT)
+
+
+class Asked:
+    """A question as nats-py hands it over."""
+
+    def __init__(self, claims: object) -> None:
+        self.data = b"e30." + base64.urlsafe_b64encode(json.dumps(claims).encode()) + b".e30"
+        self.answers: list[bytes] = []
+
+    async def respond(self, data: bytes) -> None:
+        self.answers.append(data)
+
+
+@pytest.mark.parametrize(
+    ("claims", "field"),
+    [
+        ([], "no JSON"),
+        ({}, "nats"),
+        ({"nats": {"user_nkey": "U", "client_info": {"id": 1}, "connect_opts": {}}}, "nats.server_id"),
+        (
+            {"nats": {"server_id": {"id": "N"}, "user_nkey": "U", "client_info": {"id": "x"}, "connect_opts": {}}},
+            "nats.client_info.id",
+        ),
+    ],
+)
+def test_what_is_no_question_is_named_and_not_answered(claims: object, field: str) -> None:
+    asked = Asked(claims)
+    callout = Callout(new_secrets(), lambda _: None, lambda _request, _why: None, Tally())
+    with pytest.raises(BadQuestion, match=field):
+        asyncio.run(callout.answer(asked))
+    assert not asked.answers
 
 
 @pytest.fixture

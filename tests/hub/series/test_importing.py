@@ -19,7 +19,7 @@ from lamplighter_hub.cli.client import Address, Failed, Hub
 from lamplighter_hub.cli.importing import Done, Row, pieces, send
 from lamplighter_hub.series.importing import Importer, missing
 from lamplighter_hub.series.parquet import GROUP, parquet_rows, readings_parquet
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, SeriesError
 from lamplighter_protocols.readings import Quality, Reading, Value
 from suites.series.make import flat
 
@@ -231,6 +231,14 @@ def test_a_file_that_is_none_is_one_line(hub: Hub, tmp_path: Path, name: str, co
         send(hub, file, nothing)
     assert str(file) in said.value.what
     assert len(said.value.what.splitlines()) == 1
+
+
+def test_a_name_in_a_parquet_file_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "broken.parquet"
+    whole = b"".join(readings_parquet([[Reading("lamp-1", "power", 1, 1.0, Quality.GOOD)]]))
+    file.write_bytes(whole.replace(b"number", b"num\xefer"))
+    with pytest.raises(SeriesError, match="not UTF-8"):
+        list(parquet_rows(file))
 
 
 def test_rows_of_one_series_and_time_stay_together() -> None:

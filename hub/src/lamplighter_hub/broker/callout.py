@@ -18,18 +18,19 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import nats.errors
 import nkeys
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy
+from pydantic import BaseModel, Field, ValidationError
 
 from lamplighter_hub.broker import configuration
 from lamplighter_hub.broker.configuration import Secrets
 from lamplighter_protocols import topics
-from lamplighter_protocols.errors import BadTopic
+from lamplighter_protocols.errors import BadTopic, WireError, bad_field
 
 QUESTIONS: Final = "$SYS.REQ.USER.AUTH"
 MESSAGES: Final = "$MQTT_msgs"
@@ -60,6 +61,50 @@ Decide = Callable[[ConnectRequest], str | None]
 """Returns why somebody may not connect, or None when it may. Called in the broker's thread; must answer from memory."""
 Refused = Callable[[ConnectRequest, str], None]
 """Told of every refusal, in the broker's thread."""
+
+
+class BadQuestion(WireError):
+    """What the server asks is no question; the text says which part of it."""
+
+    code = "bad_question"
+
+
+class _Server(BaseModel):
+    id: str
+
+
+class _Client(BaseModel):
+    id: int
+    host: str = ""
+    type: str = ""
+    mqtt_id: str = ""
+
+
+class _Said(BaseModel):
+    user: str = ""
+    secret: str = Field("", alias="pass", repr=False)
+
+
+class _Question(BaseModel):
+    """What is used of a question (NATS ADR-26, authorization request claims)."""
+
+    server_id: _Server
+    user_nkey: str
+    client_info: _Client
+    connect_opts: _Said
+
+
+class _Claims(BaseModel):
+    nats: _Question
+
+
+class Asked(Protocol):
+    """A question as it came, and the way back."""
+
+    data: bytes
+
+    async def respond(self, data: bytes) -> None:
+        """Send the answer."""
 
 
 def new_secrets() -> Secrets:
@@ -98,7 +143,7 @@ class Callout:
             await self._connect(self._system, url, configuration.SYSTEM_USER, self._secret.system)
             await self._connect(self._keeper, url, configuration.KEEPER_USER, self._secret.keeper)
             await self._connect(self._questions, url, configuration.CALLOUT_USER, self._secret.callout)
-            await self._questions.subscribe(QUESTIONS, cb=self._answer, pending_msgs_limit=PENDING_QUESTIONS)
+            await self._questions.subscribe(QUESTIONS, cb=self._hear, pending_msgs_limit=PENDING_QUESTIONS)
             await self._questions.flush()
         except (nats.errors.Error, OSError) as error:
             raise ConnectionError(f"nats-server does not take the hub's connection: {error}") from None
@@ -157,20 +202,27 @@ class Callout:
     async def _on_closed(self) -> None:
         self.lost.set()
 
-    async def _answer(self, message: Msg) -> None:
-        question = _claims(message.data)["nats"]
+    async def _hear(self, message: Msg) -> None:
+        try:
+            await self.answer(message)
+        except BadQuestion as error:
+            _log.warning("broker: nats-server asks what is no question: %s", error)
+
+    async def answer(self, message: Asked) -> None:
+        """Answer one question. Raises BadQuestion; then there is nobody to answer."""
+        question = _question(message.data)
         request = _request(question)
-        server = question["server_id"]["id"]
+        server = question.server_id.id
         reason = self._reason(request)
         user = ""
         if reason is None:
             self._tally.allowed += 1
-            self._sessions[request.username] = (server, question["client_info"]["id"])
-            user = self._signed(_user(request.username, question["user_nkey"]))
+            self._sessions[request.username] = (server, question.client_info.id)
+            user = self._signed(_user(request.username, question.user_nkey))
         else:
             self._tally.refused += 1
         content = {"type": "authorization_response", "version": 2, "jwt": user, "error": reason or ""}
-        await message.respond(self._signed({"sub": question["user_nkey"], "aud": server, "nats": content}).encode())
+        await message.respond(self._signed({"sub": question.user_nkey, "aud": server, "nats": content}).encode())
         if reason is not None:
             self._refused(request, reason)
 
@@ -215,23 +267,25 @@ def _user(agent: str, user_key: str) -> dict[str, Any]:
     return {"sub": user_key, "aud": configuration.ACCOUNT, "name": agent, "nats": content}
 
 
-def _request(question: dict[str, Any]) -> ConnectRequest:
-    client = question["client_info"]
-    said = question["connect_opts"]
+def _request(question: _Question) -> ConnectRequest:
+    client, said = question.client_info, question.connect_opts
     return ConnectRequest(
-        username=said.get("user", "")[:MAX_NAME],
-        password=said.get("pass", ""),
-        client_id=client.get("mqtt_id", "")[:MAX_NAME],
-        host=client.get("host", ""),
-        kind=client.get("type", ""),
+        username=said.user[:MAX_NAME],
+        password=said.secret,
+        client_id=client.mqtt_id[:MAX_NAME],
+        host=client.host,
+        kind=client.type,
     )
 
 
-def _claims(jwt: bytes) -> dict[str, Any]:
+def _question(jwt: bytes) -> _Question:
     """The body of a JWT. Only the server can publish where it comes from, so its signature proves nothing more."""
-    body = jwt.split(b".")[1]
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
-    return claims
+    try:
+        body = jwt.split(b".")[1]
+        return _Claims.model_validate_json(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4))).nats
+    except (IndexError, ValueError) as error:
+        what = bad_field(error).field if isinstance(error, ValidationError) else "no JWT"
+        raise BadQuestion(what or "no JSON") from None
 
 
 def _encoded(document: dict[str, Any]) -> str:

@@ -70,6 +70,8 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, str, int, Value | None, Qual
                     yield device, metric, t, value, quality
     except EngineError as error:
         raise SeriesError(f"{path} is no Parquet file of readings: {line(error)}") from error
+    except UnicodeDecodeError as error:  # DuckDB quotes what it found in the words of its error
+        raise SeriesError(f"{path} is no Parquet file of readings: a name in it is not UTF-8") from error
 
 
 def _groups(chunks: Iterable[Sequence[Reading]]) -> Iterator[list[Reading]]:

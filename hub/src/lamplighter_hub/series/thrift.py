@@ -14,6 +14,8 @@ LIST: Final = 9
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _STRUCT = 1, 2, 3, 7, 8, 12
 _VARINTS: Final = frozenset({4, 5, I64})
 _LONG: Final = 15
+_DEEPEST: Final = 32
+"""A footer nests its structs and lists some six levels deep."""
 
 
 class Reader:
@@ -22,6 +24,7 @@ class Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._place = 0
+        self._depth = 0
 
     def struct(self) -> Struct:
         """Return the struct that begins here."""
@@ -38,15 +41,21 @@ class Reader:
             return self._zigzag()
         if kind == _BINARY:
             return self._take(self._varint())
-        if kind == LIST:
-            return self._list()
-        if kind == _STRUCT:
-            return self.struct()
+        if kind in {LIST, _STRUCT}:
+            return self._nested(kind)
         if kind in {_TRUE, _FALSE, _BYTE}:
             return self._byte()
         if kind == _DOUBLE:
             return self._take(8)
         raise ValueError(f"type {kind} has no place in a footer")
+
+    def _nested(self, kind: int) -> Any:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError(f"nested more than {_DEEPEST} levels deep")
+        found = self._list() if kind == LIST else self.struct()
+        self._depth -= 1
+        return found
 
     def _list(self) -> tuple[int, list[Any]]:
         head = self._byte()

@@ -111,11 +111,10 @@ class Influx:
                 _return_http_data_only=True,
             )
             data = answer.data
-            results = _decode(data)["results"]
-        for result in results:
-            if "error" in result:
-                raise SeriesError(f"{self._name} could not be read: {_line(result['error'])}")
-        return [[_table(series) for series in result.get("series", ())] for result in results]
+        try:
+            return read_answer(data)
+        except SeriesError as error:
+            raise SeriesError(f"{self._name} could not be read: {error}") from error
 
     def disk_bytes(self) -> int:
         """Return what the bucket takes on the server's disk, a few seconds old; 0 where its metrics are closed."""
@@ -159,10 +158,19 @@ class Influx:
             raise SeriesError(f"{self._name} {what}: it does not answer ({type(error).__name__})") from error
 
 
-def _decode(data: bytes) -> dict[str, Any]:
-    """Read an answer. Go writes -0.0 as -0, which json would read as the integer 0."""
-    hook = _number if _MINUS_ZERO.search(data) else None
-    found: dict[str, Any] = json.loads(data, parse_int=hook)
+def read_answer(data: bytes) -> list[list[Table]]:
+    """Return what each statement answers, from the JSON of `/query`. Raises SeriesError: it says no, or something else.
+
+    Go writes -0.0 as -0, which json would read as the integer 0.
+    """
+    try:
+        results = json.loads(data, parse_int=_number if _MINUS_ZERO.search(data) else None)["results"]
+        said = [result["error"] for result in results if "error" in result]
+        found = [[_table(series) for series in result.get("series", ())] for result in results]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise SeriesError("its answer is not what InfluxDB says") from None
+    if said:
+        raise SeriesError(_line(said[0]))
     return found
 
 
@@ -179,7 +187,8 @@ def _line(text: Any) -> str:
         text = text.decode(errors="replace")
     with suppress(TypeError, ValueError, KeyError):
         text = json.loads(text)["message"]
-    return (str(text).splitlines() or ["no reason given"])[0][:300]
+    lines = [line for line in str(text).splitlines() if line.strip()]
+    return (lines or ["no reason given"])[0][:300]
 
 
 def _rfc3339(ns: int) -> str:
