@@ -16,6 +16,7 @@ import numpy as np
 
 from lamplighter_hub.series.ages import Ages, Policy
 from lamplighter_hub.series.duckdb import Rules, open_duckdb
+from lamplighter_hub.series.influx.lease import Owner
 from lamplighter_hub.series.influx.store import Limits, open_influx
 from lamplighter_hub.series.store import Commit, Samples
 from lamplighter_protocols.profile import Retention
@@ -58,7 +59,8 @@ def embedded(folder: Path) -> None:
 
 def influx(folder: Path) -> None:
     with influxd(folder) as server:
-        store = open_influx(server.series_url(server.make_bucket("bench")), server.token, Limits(share=1.0))
+        owner = Owner("bench", "bench")
+        store = open_influx(server.series_url(server.make_bucket("bench")), server.token, owner, Limits(share=1.0))
         for one in columns(20, 86_400, 1_000, "short"):
             store.commit(Commit([one]))
         timed("InfluxDB, a day at 1 Hz of 20 series", lambda: store.expire(POLICY, FIRST + 3 * DAY))

@@ -13,6 +13,8 @@ from bench.bare import bare
 from bench.crowds import backlog, city, flat
 from bench.field import Background, CountingProxy, ModbusDevices
 from bench.frame import BIN, Figure, Measure, Setting, cpu_s, resident_mb
+from bench.hours import hours
+from bench.influx import influx
 from bench.ingest import ingest
 from bench.moving import moving
 from bench.throughput import throughput
@@ -150,4 +152,6 @@ MEASURES = (
     Measure("backlog", "an hour of backlog from 1,000 agents, beside live data", backlog, 300, long=True),
     Measure("moving", "a million readings out and in again, as CSV and as Parquet", moving, 0, long=True),
     Measure("flat", "memory while a city offers ten times its points", flat, 900, long=True),
+    Measure("hours", "six hours of a city in the embedded store, in a quarter of an hour", hours, 21_600, long=True),
+    Measure("influx", "the newest values of 100,000 series in InfluxDB, half a minute", influx, 0, long=True),
 )

@@ -122,11 +122,16 @@ def main(open_store: Callable[[], TimeSeries], millions: float, server: int = 0)
 
 
 def main_influx(folder: Path, millions: float) -> None:
+    from lamplighter_hub.series.influx.lease import Owner
     from lamplighter_hub.series.influx.store import open_influx
 
     with influxd(folder) as server:
         url = server.series_url(server.make_bucket("bench"))
-        main(lambda: open_influx(url, server.token), millions, server.child.pid if server.child else 0)
+        main(
+            lambda: open_influx(url, server.token, Owner("bench", "bench")),
+            millions,
+            server.child.pid if server.child else 0,
+        )
 
 
 if __name__ == "__main__":

@@ -32,8 +32,9 @@ from lamplighter_hub.http_server import HttpServer, listen
 from lamplighter_hub.ingest.announce import announcer, each
 from lamplighter_hub.ingest.directory import ServicesDirectory, birth_asker
 from lamplighter_hub.ingest.foreign import known_in
+from lamplighter_hub.ingest.judge import Judge
 from lamplighter_hub.ingest.pipeline import Pipeline
-from lamplighter_hub.ingest.recall import recalled
+from lamplighter_hub.ingest.recall import Recall
 from lamplighter_hub.ingest.throttle import Throttle
 from lamplighter_hub.ledger.fetching import Fetcher
 from lamplighter_hub.series.ageing import ageing
@@ -206,7 +207,7 @@ def _ingest(services: Services, session: Session) -> Iterator[Clocked]:
         now_ms,
         each(announcer(services.live), services.quarantine.clocks.notice),
         throttle.worded,
-        recalled(services),
+        Judge(Recall(services.series)),
         services.quarantine.desk,
     )
     services.facts["ingest"] = lambda: dict(pipeline.counts)

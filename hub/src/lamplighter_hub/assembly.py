@@ -104,9 +104,10 @@ def open_series(settings: Settings) -> TimeSeries:
     # Imported here: a hub has one of them, and each takes tens of megabytes.
     if not settings.series_url:
         return open_folder(settings.data, settings)
+    from lamplighter_hub.series.influx.lease import owner_in
     from lamplighter_hub.series.influx.store import open_influx
 
-    return open_influx(settings.series_url, series_token(settings))
+    return open_influx(settings.series_url, series_token(settings), owner_in(settings.data))
 
 
 def assemble(settings: Settings, broker: Broker, link: Link) -> Services:

@@ -23,8 +23,8 @@ from hub.ingest.test_pipeline import (
 )
 from hub.registry.rig import PROFILE, START, Rig, rig
 from lamplighter_hub.ingest.judge import Judge
-from lamplighter_hub.ingest.recall import recalled
-from lamplighter_hub.series.store import SeriesError, TimeSeries
+from lamplighter_hub.ingest.recall import Recall
+from lamplighter_hub.series.store import Commit, SeriesError, TimeSeries
 from lamplighter_protocols.profile import Profile, load_profiles, parse_profile
 from lamplighter_protocols.quality import CheckedColumn
 from lamplighter_protocols.readings import Quality, Reading
@@ -110,23 +110,57 @@ def test_foreign_devices_are_judged_too_and_known_again(tmp_path: Path) -> None:
         assert (hub.powers(), qualities(hub)) == ([12.5, 77.5, 12.5], [GOOD, RATE, GOOD])
 
 
+def started_again(made: Rig, series: TimeSeries | None = None) -> Hub:
+    """Return a hub that remembers nothing but what is stored."""
+    again = Hub(made, series)
+    again.pipeline._judge = Judge(Recall(series or made.hub.series))
+    return again
+
+
 def test_a_hub_that_starts_again_goes_on_from_what_is_stored(tmp_path: Path) -> None:
     with watching(tmp_path) as made:
         Hub(made).take(batch(1, reading(40)))
-        again = Hub(made)
-        again.pipeline._judge = recalled(made.hub)
+        again = started_again(made)
         again.take(batch(2, reading(90, START + SECOND)))
 
         assert qualities(again) == [GOOD, RATE]
 
 
-def test_a_store_that_does_not_answer_at_the_start_makes_the_checks_begin_afresh(tmp_path: Path) -> None:
+def test_a_commit_whose_answer_was_lost_is_judged_by_what_was_stored_before_it(tmp_path: Path) -> None:
     with watching(tmp_path) as made:
         Hub(made).take(batch(1, reading(40)))
-        made.hub.series = Silent(made.hub.series)
-        judged = recalled(made.hub).begin().of(LAMP, DEVICE, [CheckedColumn("power", [START + SECOND], [90.0], None)])
+        again = started_again(made, Unheard(made.hub.series))
+        again.source.waiting = [batch(2, reading(90, START + SECOND), reading(90, START + 2 * SECOND))]
+        run_until_empty(again)
 
-        assert judged[0].qualities is None
+        assert (again.powers(), qualities(again)) == ([40, 90, 90], [GOOD, RATE, RATE])
+
+
+class Unheard(FailingSeries):
+    """The real store; the answer to its first commit is lost, and what comes next must be that commit again."""
+
+    def __init__(self, real: TimeSeries) -> None:
+        super().__init__(real, [])
+        self._landed: Commit | None = None
+
+    def commit(self, commit: Commit) -> None:
+        if self._landed is None:
+            self._landed = commit
+            super().commit(commit)
+            raise SeriesError("the answer was lost")
+        assert commit == self._landed
+
+
+def test_a_store_that_does_not_answer_holds_nothing_up_and_the_checks_begin_afresh(tmp_path: Path) -> None:
+    with watching(tmp_path) as made:
+        Hub(made).take(batch(1, reading(40)))
+        silent = Silent(made.hub.series)
+        judge = Judge(Recall(silent))
+        column = CheckedColumn("power", [START + SECOND], [90.0], None)
+        judged = [judge.begin().of(LAMP, device, [column])[0] for device in (DEVICE, "lamp-8", "lamp-9")]
+
+        assert [one.qualities for one in judged] == [None, None, None]
+        assert silent.asked == [DEVICE], "it is left alone for a while"
 
 
 class Silent(FailingSeries):
@@ -134,9 +168,11 @@ class Silent(FailingSeries):
 
     def __init__(self, real: TimeSeries) -> None:
         super().__init__(real, [])
+        self.asked: list[str] = []
 
     def latest(self, devices: Sequence[str]) -> dict[str, dict[str, Reading]]:
-        raise SeriesError(f"not now: {len(devices)} devices")
+        self.asked += devices
+        raise SeriesError("not now")
 
 
 def test_memory_is_bounded_and_small() -> None:

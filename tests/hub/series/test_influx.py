@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from lamplighter_hub.series.influx.client import Influx, read_url
+from lamplighter_hub.series.influx.lease import Owner
+from lamplighter_hub.series.influx.reader import Newest, Reader, Series
 from lamplighter_hub.series.influx.store import InfluxSeries, Limits, open_influx
 from lamplighter_hub.series.store import (
     BEGINNING,
@@ -27,6 +29,7 @@ from services.influx import Influxd, influxd
 from services.wait import eventually
 from suites.series.make import T0, column, everything, flat, mark, refused
 
+TESTS = Owner("tests", "tests")
 WHEN = (BEGINNING, END_OF_TIME)
 
 
@@ -38,7 +41,7 @@ def bucket(influx_server: Influxd, request: pytest.FixtureRequest) -> Iterator[s
 
 
 def opened(server: Influxd, bucket: str, limits: Limits | None = None) -> InfluxSeries:
-    return open_influx(server.series_url(bucket), server.token, limits)
+    return open_influx(server.series_url(bucket), server.token, TESTS, limits)
 
 
 def commit(number: int) -> Commit:
@@ -246,10 +249,10 @@ def test_a_token_for_the_bucket_alone_is_enough(influx_server: Influxd, name: st
     influx_server.make_bucket(name)
     token = influx_server.token_for(name)
     for _ in range(2):
-        store = open_influx(influx_server.series_url(name), token)
+        store = open_influx(influx_server.series_url(name), token, TESTS)
         store.commit(Commit([column("air-1", "pm25", [(T0, 1.0)])]))
         store.close()
-    store = open_influx(influx_server.series_url(name), token)
+    store = open_influx(influx_server.series_url(name), token, TESTS)
     assert store.span("air-1", "pm25", *WHEN).points == 2
     store.close()
     influx_server.drop_bucket(name)
@@ -265,9 +268,38 @@ def test_a_bucket_that_cannot_be_used_is_named_in_one_line(influx_server: Influx
         ("http://127.0.0.1:9?org=city&bucket=x", "secret", "does not answer"),
     ):
         with pytest.raises(StoreUnavailable, match=reason) as raised:
-            open_influx(wrong, token)
+            open_influx(wrong, token, TESTS)
         assert "\n" not in str(raised.value)
         assert token not in str(raised.value)
+
+
+def test_newest_values_are_known_soon_after_a_start_and_each_is_read_once(
+    influx_server: Influxd, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lamplighter_hub.series.influx.store.PAGE", 4)
+    devices = [f"air-{number:02}" for number in range(30)]
+    with closing(opened(influx_server, bucket)) as store:
+        store.commit(Commit([column(device, "pm25", [(T0, 1.0), (T0, 2.0)]) for device in devices]))
+        break_off(store, Commit([column("air-07", "pm25", [(T0 + 9, 3.0)])]))
+    asked: list[str] = []
+    real = Reader.newest
+
+    def counted(reader: Reader, series: Sequence[Series]) -> Iterator[Newest]:
+        asked.extend(one.device for one in series)
+        return real(reader, series)
+
+    monkeypatch.setattr(Reader, "newest", counted)
+    with closing(opened(influx_server, bucket)) as store:
+        store.commit(Commit([column("air-29", "pm25", [(T0 - 1, 0.0)]), column("air-28", "pm25", [(T0 + 1, 4.0)])]))
+        eventually(lambda: not store._newest.missing(range(30)), within_s=20)
+        found = [one["pm25"].value for one in store.latest(devices).values()]
+
+        assert found == [2.0] * 28 + [4.0, 2.0]
+        assert len(everything(store, "air-07")) == 2
+        store.commit(Commit([column("air-07", "pm25", [(T0 + 9, 5.0), (T0, 6.0)])]))
+        assert [item.value for item in everything(store, "air-07")] == [1.0, 2.0, 6.0, 5.0]
+    assert set(asked) == set(devices)
+    assert len(asked) <= 30 + 2, "a commit asks for its own series where they are not known yet"
 
 
 def test_a_copy_is_left_to_the_servers_own_tool(influx_server: Influxd, bucket: str, tmp_path: Path) -> None:

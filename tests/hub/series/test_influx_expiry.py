@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lamplighter_hub.series.ages import Ages, Policy
+from lamplighter_hub.series.influx.lease import Owner
 from lamplighter_hub.series.influx.store import InfluxSeries, Limits, open_influx
 from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, SeriesError, StoredEvent
 from lamplighter_protocols.profile import Aggregation, Retention
@@ -36,7 +37,7 @@ def bucket(influx_server: Influxd, request: pytest.FixtureRequest) -> Iterator[s
 
 
 def opened(server: Influxd, bucket: str) -> InfluxSeries:
-    return open_influx(server.series_url(bucket), server.token, Limits(share=1.0))
+    return open_influx(server.series_url(bucket), server.token, Owner("tests", "tests"), Limits(share=1.0))
 
 
 def filled(server: Influxd, bucket: str) -> InfluxSeries:

@@ -35,10 +35,11 @@ def influx_bucket(server: Influxd, folder: Path) -> str:
 
 
 def _influx(folder: Path) -> TimeSeries:
+    from lamplighter_hub.series.influx.lease import Owner
     from lamplighter_hub.series.influx.store import Limits, open_influx
 
-    server = Influxd.from_environment(os.environ[SERVER])
-    return open_influx(server.series_url(influx_bucket(server, folder)), server.token, Limits(share=1.0))
+    server, owner = Influxd.from_environment(os.environ[SERVER]), Owner("tests", "tests")
+    return open_influx(server.series_url(influx_bucket(server, folder)), server.token, owner, Limits(share=1.0))
 
 
 STORES: dict[str, Open] = {"duckdb": _duckdb, "duckdb-eager": open_eager, "influx": _influx}

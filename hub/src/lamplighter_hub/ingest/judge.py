@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from lamplighter_protocols import checks
@@ -12,13 +12,21 @@ from lamplighter_protocols.quality import CheckedColumn
 from lamplighter_protocols.readings import Reading
 
 MOST_DEVICES: Final = 200_000
-"""How many devices are remembered; beyond it the one that was taken up first is forgotten, and starts afresh."""
+"""How many devices are remembered; beyond it the one that was taken up first is forgotten."""
+
+
+def _nothing(device: str) -> Mapping[str, Reading]:  # noqa: ARG001
+    return {}
 
 
 class Judge:
-    """What is known of every device that a profile asks to watch, as far as it is committed."""
+    """What is known of every device that a profile asks to watch, as far as it is committed.
 
-    def __init__(self, most: int = MOST_DEVICES) -> None:
+    `newest` tells the newest stored readings of a device of which nothing is known yet.
+    """
+
+    def __init__(self, newest: Callable[[str], Mapping[str, Reading]] = _nothing, most: int = MOST_DEVICES) -> None:
+        self._newest = newest
         self._most = most
         self._plans: dict[str, tuple[Profile, Plan | None]] = {}
         self._known: dict[str, State] = {}
@@ -36,22 +44,23 @@ class Judge:
 
     def keep(self, judgement: Judgement) -> None:
         """Take up what a group saw, now that it is committed."""
-        self._known.update(judgement.seen)
-        while len(self._known) > self._most:
-            del self._known[next(iter(self._known))]
-
-    def recall(self, profile: Profile, device: str, newest: Mapping[str, Reading]) -> None:
-        """Go on from what a store holds of a device."""
-        plan = self.plan(profile)
-        if plan is not None and plan.limits and len(self._known) < self._most:
-            self._known[device] = checks.resumed(plan, newest)
+        self._remember(judgement.seen)
 
     def state(self, plan: Plan, device: str) -> State:
         """Return a copy of what is known of a device; under another profile nothing is."""
         known = self._known.get(device)
-        if known is None or known.profile != plan.profile:
+        if known is None:
+            # Kept at once: a group that is repeated must not find itself in the store.
+            known = checks.resumed(plan, self._newest(device)) if plan.limits else checks.beginning(plan)
+            self._remember({device: known})
+        if known.profile != plan.profile:
             return checks.beginning(plan)
         return known.copy()
+
+    def _remember(self, states: Mapping[str, State]) -> None:
+        self._known.update(states)
+        while len(self._known) > self._most:
+            del self._known[next(iter(self._known))]
 
 
 class Judgement:

@@ -1,37 +1,38 @@
-"""At the start of a hub: what the newest stored readings say of the devices that are watched."""
+"""What the store holds last of a device, for the checks of the first readings that come of it after a start.
+
+It is asked when a device is first heard, so a hub takes data as soon as it runs, whatever the size of its city.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Mapping
 from typing import Final
 
-from lamplighter_hub.devices.service import Filter
-from lamplighter_hub.ingest.judge import Judge
-from lamplighter_hub.series.store import SeriesError
-from lamplighter_hub.services import Services
+from lamplighter_hub.series.store import SeriesError, TimeSeries
+from lamplighter_protocols.readings import Reading
 
 log = logging.getLogger(__name__)
 
-PAGE: Final = 500
-"""Devices that are asked for at once, so that a city's newest readings are never in memory together."""
+PAUSE_S: Final = 10.0
+"""A store that did not answer is not asked again before: data is taken meanwhile, and its checks begin afresh."""
 
 
-def recalled(services: Services) -> Judge:
-    """Return a judge that goes on where the store ends; when the store does not answer, one that begins afresh."""
-    judge = Judge()
-    try:
-        _recall(services, judge)
-    except SeriesError as error:
-        log.warning("the checks of readings begin afresh: %s", error)
-    return judge
+class Recall:
+    """Tells the newest stored readings of one device. Used in one thread."""
 
+    def __init__(self, series: TimeSeries) -> None:
+        self._series = series
+        self._not_before = 0.0
 
-def _recall(services: Services, judge: Judge) -> None:
-    after = ""
-    while page := services.devices.page(Filter(), "", after, PAGE):
-        after = page[-1].id
-        watched = [known for known in page if known.profile in services.profiles]
-        watched = [known for known in watched if judge.plan(services.profiles[known.profile]) is not None]
-        newest = services.series.latest([known.id for known in watched]) if watched else {}
-        for known in watched:
-            judge.recall(services.profiles[known.profile], known.id, newest.get(known.id, {}))
+    def __call__(self, device: str) -> Mapping[str, Reading]:
+        """Return the newest reading of each metric; none when the store does not answer."""
+        if time.monotonic() < self._not_before:
+            return {}
+        try:
+            return self._series.latest([device]).get(device, {})
+        except SeriesError as error:
+            log.warning("the checks of readings begin afresh for devices that are heard now: %s", error)
+            self._not_before = time.monotonic() + PAUSE_S
+            return {}

@@ -87,6 +87,15 @@ class Valid(NamedTuple):
         gaps = [f"(stamp < {void.first * QUALITIES} OR stamp >= {(void.last + 1) * QUALITIES})" for void in near]
         return " AND ".join([f"stamp < {(self.last + 1) * QUALITIES}", *gaps])
 
+    def shows(self, stamp: int) -> bool:
+        """Whether a point may be seen.
+
+        >>> [Valid(9, (Void(3, 4, 0, 99, 1),)).shows(number * 16 + 1) for number in (2, 3, 4, 5, 10)]
+        [True, False, False, True, False]
+        """
+        number = stamp // QUALITIES
+        return number <= self.last and not any(void.first <= number <= void.last for void in self.voids)
+
 
 class Journal:
     """The commits of one bucket. Used under the writer's lock; `valid` and `releases` may be read by anyone."""

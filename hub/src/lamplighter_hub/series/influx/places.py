@@ -8,7 +8,8 @@ run is cut in two behind it, so that a backlog that fills a hole asks once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -57,7 +58,7 @@ class Answer(NamedTuple):
 
 
 class Places:
-    """The runs of all series. Used under the writer's lock."""
+    """The runs of all series. Used under the writer's lock, but for `tell`."""
 
     def __init__(
         self,
@@ -72,6 +73,20 @@ class Places:
         self._free: NDArray[np.int64] = np.zeros(unknown, dtype=np.int64)
         self._known: NDArray[np.bool_] = np.zeros(unknown, dtype=np.bool_)
         self._earlier: dict[int, list[Run]] = {}
+        self._telling = threading.Lock()
+
+    def tell(self, series: Sequence[int], newest: Mapping[int, int]) -> None:
+        """Take up the newest times (ns) of series that were there before us; from any thread.
+
+        Of those that are known already something else may be newest by now: they are left alone.
+        """
+        with self._telling:
+            for number in series:
+                if number < len(self._known) and not self._known[number]:
+                    if number in newest:
+                        self._end[number], place = divmod(newest[number], NS)
+                        self._free[number] = place + 1
+                    self._known[number] = True
 
     def assign(
         self, series: NDArray[np.int32], t: NDArray[np.int64], floors: Sequence[Floor] = ()
@@ -98,13 +113,9 @@ class Places:
 
     def _learn(self, series: NDArray[np.int32]) -> None:
         """Ask for the newest time of series that were there before us: all that they have is one run up to it."""
-        missing = series[~self._known[series]]
-        if not len(missing):
-            return
-        for number, ns in self._ask_newest(missing.tolist()).items():
-            self._end[number], place = divmod(ns, NS)
-            self._free[number] = place + 1
-        self._known[missing] = True
+        missing = series[~self._known[series]].tolist()
+        if missing:
+            self.tell(missing, self._ask_newest(missing))
 
     def _advance(self, group: _Groups, base: NDArray[np.int64], newer: NDArray[np.bool_]) -> None:
         """Stretch the newest run of each series up to its last point, or begin a new one behind a gap."""
@@ -186,6 +197,10 @@ class Places:
         if number < size:
             return
         more = max(1024, number + 1 - size, size)
+        with self._telling:
+            self._grow(more)
+
+    def _grow(self, more: int) -> None:
         self._start = np.concatenate([self._start, np.full(more, _NEVER, dtype=np.int64)])
         self._end = np.concatenate([self._end, np.full(more, _NEVER, dtype=np.int64)])
         self._free = np.concatenate([self._free, np.zeros(more, dtype=np.int64)])

@@ -45,6 +45,14 @@ class Series(NamedTuple):
     number: int
 
 
+class Newest(NamedTuple):
+    """The newest time (ns) of a series by number, valid or not, and its newest valid row, also when its points went."""
+
+    number: int
+    ns: int | None
+    row: Row | None
+
+
 class Reader:
     """Reads one bucket. Safe to use from several threads."""
 
@@ -220,17 +228,21 @@ class Reader:
         (tables,) = self._influx.query(f"SELECT stamp FROM {NAMES[Level.DAY]}, newest LIMIT 1")  # noqa: S608 (names of this package)
         self.has_rolled = bool(tables)
 
-    def newest(self, series: Sequence[Series]) -> Iterator[tuple[Series, Row]]:
-        """Return the newest valid row of each series that has one, also of one whose raw points went."""
+    def newest(self, series: Sequence[Series]) -> Iterator[Newest]:
+        """Return what is newest of each series that has or had points, valid or not."""
         kept = dict(self._newest(asking.VALUES, "newest", series, valid=True)) if self.has_rolled else {}
-        for one, row in self._newest(asking.VALUES, "readings", series, valid=True):
-            yield one, max(row, kept.pop(one, row), key=lambda row: row[0])
-        yield from kept.items()
-
-    def newest_times(self, series: Sequence[Series]) -> dict[int, int]:
-        """Return the newest time (ns) by number of series, whether it is valid or not."""
-        found = self._newest("stamp", "readings", series, valid=False)
-        return {one.number: row[0] for one, row in found}
+        valid = self._valid()
+        doubtful: dict[Series, int] = {}
+        for one, row in self._newest(asking.VALUES, "readings", series, valid=False):
+            if valid.shows(row[4]):
+                yield Newest(one.number, row[0], _later(row, kept.pop(one, None)))
+            else:
+                doubtful[one] = row[0]
+        sure = dict(self._newest(asking.VALUES, "readings", list(doubtful), valid=True))
+        for one, ns in doubtful.items():
+            yield Newest(one.number, ns, _later(sure.get(one), kept.pop(one, None)))
+        for one, row in kept.items():
+            yield Newest(one.number, None, row)
 
     def newest_event_times(self, devices: Sequence[Series]) -> dict[int, int]:
         """Return the newest time (ns) of an event by number of devices."""
@@ -398,6 +410,10 @@ class Reader:
 
     def _seen(self, start: int, end: int) -> str:
         return f"{within(start, end)} AND {self._valid().condition(start, end)}"
+
+
+def _later(one: Row | None, other: Row | None) -> Row | None:
+    return max((row for row in (one, other) if row), key=lambda row: row[0], default=None)
 
 
 def _near(questions: Sequence[tuple[Series, Question]]) -> Iterator[list[tuple[Series, Question]]]:

@@ -19,6 +19,7 @@ from lamplighter_hub.series.influx.asking import Row
 from lamplighter_hub.series.influx.client import Influx, read_url
 from lamplighter_hub.series.influx.expiry import Expiry
 from lamplighter_hub.series.influx.journal import Journal, Reach, Totals, after
+from lamplighter_hub.series.influx.lease import Lease, Owner
 from lamplighter_hub.series.influx.moves import Moves
 from lamplighter_hub.series.influx.places import Answer, Floor, Places, Question
 from lamplighter_hub.series.influx.reader import Reader, Series
@@ -43,6 +44,10 @@ from lamplighter_protocols.readings import Reading
 
 log = logging.getLogger(__name__)
 
+PAGE: Final = 2_000
+"""Series whose newest points are looked for together, neighbours by name: their devices come whole."""
+CLOSING_S: Final = 5.0
+"""How long closing waits for a question that is under way; what is found after it is of no use."""
 ARRIVALS: Final = 2**20
 """So many events, and entries of quarantine, are numbered within one commit."""
 
@@ -70,18 +75,20 @@ class _Draft(NamedTuple):
     totals: Totals
 
 
-def open_influx(url: str, token: str, limits: Limits | None = None) -> InfluxSeries:
-    """Open the bucket that a series URL names. Raises StoreUnavailable, in one line, when it cannot be used."""
-    store = InfluxSeries(Influx(read_url(url), token), limits or Limits())
+def open_influx(url: str, token: str, owner: Owner, limits: Limits | None = None) -> InfluxSeries:
+    """Open the bucket that a series URL names, for one hub. Raises StoreUnavailable, in one line, when it cannot be."""
+    store = InfluxSeries(Influx(read_url(url), token), owner, limits or Limits())
     store.open()
+    store.tend()
     return store
 
 
 class InfluxSeries:
     """A `TimeSeries` in a bucket of InfluxDB 2; made by `open_influx`."""
 
-    def __init__(self, influx: Influx, limits: Limits) -> None:
+    def __init__(self, influx: Influx, owner: Owner, limits: Limits) -> None:
         self._influx = influx
+        self._lease = Lease(influx, owner)
         self._limits = limits
         self._writing = threading.Lock()
         self._closed = False
@@ -98,13 +105,18 @@ class InfluxSeries:
         self._keys: list[str] = []
         self._devices: dict[str, Series] = {}
         self._newest = Newest()
-        self._points_places = Places(self._newest_points, self._look_at_points)
+        self._before = 0
+        self._looking = threading.Lock()
+        self._stop = threading.Event()
+        self._warming = threading.Thread(target=self._warm, name="newest values", daemon=True)
+        self._points_places = Places(self._look, self._look_at_points)
         self._event_places = Places(self._newest_events, self._look_at_events)
 
     def open(self) -> None:
         """Learn what the bucket holds, and give up what a hub before us did not finish."""
         try:
             self._influx.check()
+            self._lease.claim()
             self._journal.load()
             self._expiry.settle()
             self._learn()
@@ -112,12 +124,21 @@ class InfluxSeries:
             self._influx.close()
             raise error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error)) from error
 
+    def tend(self) -> None:
+        """Keep the bucket, and read the newest point of every series, so that an overview waits for no history."""
+        self._lease.keep()
+        self._warming.start()
+
     def close(self) -> None:
         """Let go of the server."""
         self._pace.stop()
+        self._stop.set()
+        if self._warming.is_alive():
+            self._warming.join(CLOSING_S)
         with self._writing:
             if not self._closed:
                 self._closed = True
+                self._lease.leave()
                 self._influx.close()
 
     def commit(self, commit: Commit) -> None:
@@ -127,6 +148,7 @@ class InfluxSeries:
                 raise StoreUnavailable("the series store is closed")
             if not any(commit):
                 return
+            self._lease.check()
             self._expiry.settle()
             draft = self._draft(commit)
             self._expiry.saw(draft.points.t)
@@ -265,14 +287,16 @@ class InfluxSeries:
             raise StoreUnavailable("the series store is closed")
         if self._doubtful is not None:
             raise SeriesError("a commit has not ended; old data is let go later")
+        self._lease.check()
 
     def _learn(self) -> None:
         self._reader.look_for_rolled()
         tags = self._reader.tags("readings", "newest")
         self._series = [Series(found["device"], found["metric"], place) for place, found in enumerate(tags)]
+        self._before = len(self._series)
         self._keys = [lines.series_key(device, metric) for device, metric, _ in self._series]
         self._names = Dictionary((number, device, metric) for device, metric, number in self._series)
-        self._points_places = Places(self._newest_points, self._look_at_points, len(self._series))
+        self._points_places = Places(self._look, self._look_at_points, len(self._series))
         devices = [found["device"] for found in self._reader.tags("events")]
         self._devices = {device: Series(device, "", place) for place, device in enumerate(devices)}
         self._event_places = Places(self._newest_events, self._look_at_events, len(devices))
@@ -362,16 +386,28 @@ class InfluxSeries:
         except SeriesError as error:
             log.warning("quarantine could not be tidied up: %s", error)
 
-    def _look_back(self, numbers: Sequence[int]) -> None:
-        """Read the newest points of series that were not asked for since the start."""
-        missing = self._newest.missing(numbers)
-        if not missing:
-            return
-        found = self._reader.newest([self._series[number] for number in missing])
-        self._newest.merge(missing, [_stored(one.number, row) for one, row in found])
+    def _warm(self) -> None:
+        try:
+            for first in range(0, self._before, PAGE):
+                if self._stop.is_set():
+                    return
+                self._look_back([first])
+        except SeriesError as error:
+            if not self._stop.is_set():
+                log.warning("the newest values will be looked up when they are asked for: %s", error)
 
-    def _newest_points(self, numbers: Sequence[int]) -> dict[int, int]:
-        return self._reader.newest_times([self._series[number] for number in numbers])
+    def _look_back(self, numbers: Sequence[int]) -> None:
+        """Read the newest points of series that were there before us, and of their neighbours, where it is not done."""
+        for page in sorted({number // PAGE for number in self._newest.missing(numbers)}):
+            with self._looking:  # whoever waits for the same page finds it done
+                missing = self._newest.missing(range(page * PAGE, min((page + 1) * PAGE, self._before)))
+                self._points_places.tell(missing, self._look(missing))
+
+    def _look(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Take up the newest valid points of series, and return their newest times (ns), valid or not."""
+        found = list(self._reader.newest([self._series[number] for number in numbers]))
+        self._newest.merge(numbers, [_stored(one.number, one.row) for one in found if one.row])
+        return {one.number: one.ns for one in found if one.ns is not None}
 
     def _newest_events(self, numbers: Sequence[int]) -> dict[int, int]:
         wanted = set(numbers)
