@@ -228,6 +228,14 @@ def test_a_pack_that_came_twice_is_released_once(side: HubSide, shift: int | Non
     assert len(side.found()) == 3
 
 
+def test_a_repetition_is_known_though_its_first_is_not_selected(side: HubSide) -> None:
+    for arrived in (T0, T0 + 5_000):
+        side.hear_pack((1.0, 30_000 + 10**12), arrived=arrived)
+    assert side.release(None, start=T0 + 1).repetitions == 1
+    assert side.release(None).repetitions == 0
+    assert side.found() == [(T0, 1.0)]
+
+
 def test_what_one_commit_does_not_take_is_left_for_the_next(side: HubSide, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lamplighter_hub.quarantine.service.MOST_ENTRIES", 2)
     monkeypatch.setattr("lamplighter_hub.quarantine.service.PAGE", 2)

@@ -34,6 +34,7 @@ MOST_VALUES: Final = 200_000
 """Values in one commit at most, so that ingest is not kept for long."""
 PAGE: Final = 100
 MOST_TOLD: Final = 20
+UNDER_WAY: Final = "release_under_way"
 BY_ITSELF: Final = "hub"
 """Who released what a clock's return explains."""
 PATIENCE_S: Final = 20.0
@@ -126,7 +127,7 @@ class QuarantineService:
         nothing can be released or another release is under way, TooMany, and Unavailable when a store does not answer.
         """
         if not self._turn.acquire(blocking=False):
-            raise Conflict("another release is under way; wait for its end", code="release_under_way")
+            raise Conflict("another release is under way; wait for its end", code=UNDER_WAY)
         try:
             with answering():
                 found, outcome = self._choose(self._look(selection, shift_ms))
@@ -168,7 +169,9 @@ class QuarantineService:
             try:
                 while shift is not None and self.release(selection, shift, BY_ITSELF).more:
                     pass
-            except Conflict as error:  # somebody else releases it, or nothing of it can be
+            except Conflict as error:
+                if error.code == UNDER_WAY:
+                    return  # it is looked at again
                 log.info("entries of %s in quarantine stay: %s", device, error)
         self.clocks.forget(right.device)
 
@@ -199,7 +202,7 @@ class QuarantineService:
         now = self._clock()
         seen: set[bytes] = set()
         for entry in self._named(selection.ids) if selection.ids else self._pages(selection):
-            if entry.release is None or selection.ids:
+            if selection.ids or (entry.release is None and _within(entry, selection)):
                 yield _judged(entry, corrected(entry, shift_ms, self._owner, now), seen)
             if entry.channel == Channel.SENML and entry.reason == REASON:
                 seen.add(_fingerprint(entry))
@@ -223,7 +226,7 @@ class QuarantineService:
                 cursor=cursor,
                 oldest_first=True,
             )
-            yield from (entry for entry in page if _within(entry, selection))
+            yield from page
             if cursor is None:
                 return
 
