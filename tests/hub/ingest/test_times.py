@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hub.ingest.test_pipeline import AGENT, DEVICE, OUTBOX, Hub, batch, ingesting, message, reading
-from hub.registry.rig import OPERATOR, START
+from hub.registry.rig import OPERATOR, START, rig
 from lamplighter_hub.commands.service import Request
 from lamplighter_hub.ledger.ledger import Row
 from lamplighter_hub.series.store import Held
@@ -129,3 +129,19 @@ def test_a_dropped_note_may_span_all_of_time(tmp_path: Path) -> None:
 
         rows = {found.stream: found for found in hub.hub.ledger.row(AGENT)}
         assert (rows["live"].dropped, rows["live"].missing, hub.quarantine()) == (3, [], [])
+
+
+def test_a_report_of_2070_does_not_hide_what_comes_later(tmp_path: Path, registry_url: str) -> None:
+    with rig(tmp_path, registry_url) as made:
+        made.street(DEVICE)
+        hub = Hub(made)
+        desired = made.hub.configuration.put(DEVICE, {"interval_s": 5}, "test").desired
+        said = {"kind": "reported", "device": DEVICE, "version": desired.version, "hash": desired.hash}
+        hub.take(batch(1, {**said, "state": "rejected", "t": LATE, "reason": "no"}))
+        later = batch(2, {**said, "state": "applied", "t": START + 1_000, "document": {"interval_s": 5}})
+        made.clock.forward(2)
+        hub.take(later._replace(arrived_ms=made.clock()))
+
+        reported = made.hub.configuration.view(DEVICE).reported
+        assert reported
+        assert (reported.state, reported.t) == ("applied", START + 1_000)

@@ -46,6 +46,17 @@ def test_a_burst_may_have_been_held_back() -> None:
     assert [(run.entries, run.basis, run.shift) for run in runs(burst)] == [(3, "few", None)]
 
 
+def test_a_clock_that_drifts_is_followed() -> None:
+    """A second in ten minutes, over a day; between the hours some records were held back."""
+    found = runs(arrived(*(10**12 + 100 * n for n in range(1_440))))
+    assert len(found) > 20
+    assert all(run.basis == "constant" for run in found[:-1])
+    scattered = [10**12 + 100 * n + (90_000 * (n % 7) if n % 100 > 90 else 0) for n in range(1_440)]
+    proving = [run for run in runs(arrived(*scattered)) if run.shift is not None]
+    assert all(abs(run.low - 10**12) <= 144_000 for run in proving)
+    assert sum(run.entries for run in proving) > 1_200
+
+
 def test_each_start_of_a_clock_is_a_run_of_its_own() -> None:
     found = runs(arrived(*[10**12 + n for n in range(4)], *[10**12 + 700_000 + n for n in range(3)]))
     assert [(run.entries, run.shift) for run in found] == [(4, 10**12), (3, 10**12 + 700_000)]

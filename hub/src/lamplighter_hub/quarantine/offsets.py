@@ -20,7 +20,7 @@ ENOUGH: Final = 3
 BURST_MS: Final = 60_000
 """What arrives within less may have been held back together: its offsets are alike, and wrong."""
 MOST_RUNS: Final = 5
-"""A clock that steps more often than this is none that is off by something."""
+"""Beyond so many, those that prove nothing are told together."""
 _QUARTER_MS: Final = 15 * 60_000
 _NEAR_MS: Final = 30_000
 _ZONES_MS: Final = 14 * 3_600_000
@@ -87,7 +87,10 @@ class Run:
 
 
 def runs(entries: Iterable[Run]) -> list[Run]:
-    """Join single entries, in order of arrival, to runs of a clock; too many of them become one that varies.
+    """Join single entries, in order of arrival, to runs of a clock.
+
+    A clock that drifts makes a run for each five seconds. Of many runs those that prove nothing, as what was held back
+    does, become one that varies.
 
     >>> [(run.entries, run.shift) for run in runs([Run.of(t + 9_000_000_000, 5, t) for t in (5, 30_000, 60_005)])]
     [(3, 9000000000)]
@@ -98,11 +101,17 @@ def runs(entries: Iterable[Run]) -> list[Run]:
             found[-1].take(entry)
         else:
             found.append(entry)
-    if len(found) <= MOST_RUNS:
-        return found
-    for other in found[1:]:
-        found[0].take(other)
-    return found[:1]
+    return found if len(found) <= MOST_RUNS else _told_together(found)
+
+
+def _told_together(found: list[Run]) -> list[Run]:
+    kept = found[:1]
+    for run in found[1:]:
+        if kept[-1].proves or run.proves:
+            kept.append(run)
+        else:
+            kept[-1].take(run)
+    return kept
 
 
 def _zone(offset: int) -> int | None:
