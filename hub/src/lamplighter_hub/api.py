@@ -24,6 +24,7 @@ from lamplighter_hub.quarantine import endpoints as quarantine
 from lamplighter_hub.series import endpoints as series
 from lamplighter_hub.services import Services
 from lamplighter_hub.status import endpoints as status
+from lamplighter_hub.verification import endpoints as verification
 from lamplighter_protocols.configuration import FieldError
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ def api_routers() -> tuple[APIRouter, ...]:
         enrolment.router,
         access.router,
         backup.router,
+        verification.router,
     )
 
 

@@ -78,6 +78,7 @@ async def _serve(settings: Settings) -> None:
         session = running.enter_context(_uplink(settings, services, broker, link))
         fetch = running.enter_context(_ingest(services, session))
         running.enter_context(ageing(services))
+        services.verification.start()
         app = create_app(services)
         console.mount(app, services)
         await running.enter_async_context(_repeating("tick", lambda: _tick(services, session, fetch), TICK_S))
@@ -115,6 +116,7 @@ def _services(settings: Settings, side: EmbeddedSide | MosquittoSide, link: Link
     finally:
         services.presence.flush()
         services.refusals.flush()
+        services.verification.close()
         services.series.close()
         services.backups.close()
         services.registry.close()

@@ -29,6 +29,7 @@ from lamplighter_hub.services import Services
 from lamplighter_hub.settings import Settings, series_token
 from lamplighter_hub.status.metrics import ControlCollector
 from lamplighter_hub.uplink.session import Session
+from lamplighter_hub.verification.service import VerificationService
 from lamplighter_protocols.errors import LamplighterError
 from lamplighter_protocols.profile import load_profiles
 
@@ -125,6 +126,7 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
     enrolment = EnrolmentService(registry, now_ms, refusals, broker)
     presence = PresenceService(registry, now_ms, live)
     devices = DeviceService(registry, profiles, enrolment, presence, refusals, live)
+    backups = BackupService(data, now_ms, registry, series, keys, open_folder)
     services = Services(
         settings=settings,
         clock=now_ms,
@@ -143,9 +145,11 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
         refusals=refusals,
         metrics=CollectorRegistry(),
         mqtt_url=link.url,
-        backups=BackupService(data, now_ms, registry, series, keys, open_folder),
+        backups=backups,
+        verification=VerificationService(data, now_ms, series, backups.folders, settings.verify_mb_s * 10**6),
         quarantine=QuarantineService(series, devices.owner_profile, now_ms, Desk()),
     )
+    services.facts["verification"] = services.verification.facts
     if isinstance(series, SpeaksOfItself):
         services.facts["sealing"] = series.facts
     services.metrics.register(ControlCollector(services))
@@ -154,4 +158,5 @@ def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
     devices.listen(services.commands.born)
     for part in (enrolment, presence, devices, services.configuration, services.commands, services.backups):
         part.load()
+    services.verification.load()
     return services

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lamplighter_hub.quarantine.service import QuarantineService
     from lamplighter_hub.registry.database import Database
     from lamplighter_hub.series.store import TimeSeries
+    from lamplighter_hub.verification.service import VerificationService
 
 Clock = Callable[[], int]
 """Returns now as milliseconds since the epoch."""
@@ -67,6 +68,7 @@ class Services:
     metrics: CollectorRegistry
     mqtt_url: MqttUrl
     backups: BackupService
+    verification: VerificationService
     quarantine: QuarantineService
     importer: Importer = field(default_factory=Importer)
     facts: dict[str, Facts] = field(default_factory=dict)

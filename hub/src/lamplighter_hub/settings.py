@@ -70,6 +70,12 @@ class Settings(BaseModel):
     keep_free_mb: Annotated[
         int, Field(ge=0, description="Free disk (MB) below which the oldest raw points go; with 0 none goes.")
     ] = 0
+    verify_mb_s: Annotated[
+        int,
+        Field(
+            ge=0, description="How fast stored files are read again to find damage (MB a second); with 0 not at all."
+        ),
+    ] = 4
     public_url: Annotated[str, Field(description="Address under which people and agents reach the hub.")] = ""
     profiles: Annotated[tuple[Path, ...], Field(description="Further folders with device profiles.")] = ()
     demo: Annotated[bool, Field(description="Start a simulated street and its agents.")] = False

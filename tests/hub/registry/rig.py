@@ -37,6 +37,7 @@ from lamplighter_hub.series.duckdb import open_duckdb
 from lamplighter_hub.services import Services
 from lamplighter_hub.settings import Settings
 from lamplighter_hub.status.metrics import ControlCollector
+from lamplighter_hub.verification.service import VerificationService
 from lamplighter_protocols.commands import Cancel, Command, Fetch
 from lamplighter_protocols.configuration import Desired
 from lamplighter_protocols.model import WireModel
@@ -206,7 +207,8 @@ class Rig:
             refusals=refusals,
             metrics=CollectorRegistry(),
             mqtt_url=lambda host: f"mqtt://{host}:1883",
-            backups=BackupService(self.data, clock, registry, series, keys, open_duckdb),
+            backups=(backups := BackupService(self.data, clock, registry, series, keys, open_duckdb)),
+            verification=VerificationService(self.data, clock, series, backups.folders, 10**9),
             quarantine=QuarantineService(series, devices.owner_profile, clock, Desk()),
         )
         hub.metrics.register(ControlCollector(hub))
@@ -224,6 +226,7 @@ class Rig:
         return self.hub
 
     def close(self) -> None:
+        self.hub.verification.close()
         self.hub.series.close()
         self.hub.backups.close()
         self.hub.registry.close()

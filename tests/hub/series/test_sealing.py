@@ -21,7 +21,7 @@ from lamplighter_hub.series.manifest import DAY, HOUR
 from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Samples, SeriesError
 from lamplighter_protocols.profile import Aggregation
 from lamplighter_protocols.readings import Quality, Reading
-from suites.series.make import T0, column, everything, flat, put
+from suites.series.make import T0, column, damaged_files, everything, flat, put
 from suites.series.sealed import TINY, YEAR_2040, open_restless
 
 MIDNIGHT = T0 // DAY * DAY
@@ -325,14 +325,14 @@ def test_a_damaged_file_is_found_and_named_and_the_rest_is_answered(tmp_path: Pa
     damage(path, seed)
     if path.read_bytes() == whole:
         pytest.skip("this seed changes nothing")
-    assert store.verify() == ["series/2026/11/23/01-2.parquet"]
+    assert damaged_files(store) == ["series/2026/11/23/01-2.parquet"]
     assert {item.t // HOUR * HOUR - MIDNIGHT for item in all_of(store)} == {0, 2 * HOUR}
     assert store.latest(["air-1"])["air-1"]["pm25"].value == 2.499
     put(store, column("air-1", "pm25", [(MIDNIGHT + HOUR, 0.0)]))
     store.seal()
     assert store.span("air-1", "pm25", MIDNIGHT + HOUR, MIDNIGHT + 2 * HOUR).points == 1
     path.write_bytes(whole)
-    assert store.verify() == []
+    assert damaged_files(store) == []
     found, _ = store.readings("air-1", [], MIDNIGHT + HOUR, MIDNIGHT + HOUR + 1, limit=9)
     assert [item.value for item in found] == [1.0, 0.0], "in order of arrival"
     store.close()

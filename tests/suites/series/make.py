@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TypeVar
 
 from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Mark, Quarantined, Samples, TimeSeries
+from lamplighter_hub.verification.service import Checkable
 from lamplighter_protocols.readings import Quality, Reading, Value
 
 T0 = 1_795_476_600_000
@@ -27,6 +28,11 @@ def everything(store: TimeSeries, device: str, *metrics: str) -> list[Reading]:
     found, cursor = store.readings(device, metrics, BEGINNING, END_OF_TIME, limit=100_000)
     assert cursor is None
     return found
+
+
+def damaged_files(store: Checkable) -> list[str]:
+    """Read every file; return the paths of those that are damaged and stay so."""
+    return [item.path for item in store.check() if item.fault and not item.rebuilt]
 
 
 def flat(chunks: Iterable[Sequence[Item]]) -> list[Item]:

@@ -120,6 +120,14 @@ def check(source: Path) -> Manifest:
     return manifest
 
 
+def checked(source: Path) -> Iterator[File]:
+    """Read a backup, a file at each step. Raises BadBackup when anything is not as it was written."""
+    with _opened(source) as (_, entries):
+        for file, content in entries:
+            _take(file, content, source, None)
+            yield file
+
+
 def sync_folder(folder: Path) -> None:
     """Make a folder's entries durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

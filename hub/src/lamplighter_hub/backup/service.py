@@ -114,6 +114,10 @@ class BackupService:
         chosen = sorted((name for name in names if not before or name < before), reverse=True)
         return [self.find(name) for name in chosen[:limit]]
 
+    def folders(self) -> list[Path]:
+        """Return the folders of the finished backups."""
+        return [self._folder / name for name in sorted(self._kept())]
+
     def size(self, backup: str) -> int:
         """Return the length of a finished backup's archive. Raises NotFound or Conflict."""
         folder = self._ready(backup)

@@ -10,7 +10,19 @@ import traceback
 
 import typer
 
-from lamplighter_hub.cli import access, backup, command, configuration, data, devices, ledger, mosquitto, quarantine, up
+from lamplighter_hub.cli import (
+    access,
+    backup,
+    command,
+    configuration,
+    data,
+    devices,
+    ledger,
+    mosquitto,
+    quarantine,
+    up,
+    verify,
+)
 from lamplighter_hub.cli.client import Failed
 from lamplighter_hub.cli.show import console, plain
 
@@ -36,7 +48,7 @@ def build() -> typer.Typer:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    for part in (up.app, devices.app, data.app, ledger.app, access.app, mosquitto.app, backup.app):
+    for part in (up.app, devices.app, data.app, ledger.app, access.app, mosquitto.app, backup.app, verify.app):
         app.registered_commands += part.registered_commands
     groups = {
         "devices": devices.devices,

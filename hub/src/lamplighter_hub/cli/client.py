@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -124,12 +124,16 @@ class Hub:
                 return
 
     @contextmanager
-    def stream(self, path: str, query: Query | None = None) -> Iterator[Iterator[bytes]]:
-        """Open an answer of any length as pieces of bytes; Unreachable when it breaks off."""
+    def stream(
+        self, path: str, query: Query | None = None, told: Callable[[Mapping[str, str]], None] | None = None
+    ) -> Iterator[Iterator[bytes]]:
+        """Open an answer of any length as pieces of bytes; Unreachable when it breaks off. `told` gets its headers."""
         with self._named(), self.client.stream("GET", PREFIX + path, params=_given(query)) as response:
             if response.is_error:
                 response.read()
                 _body(response)
+            if told is not None:
+                told(response.headers)
             yield response.iter_bytes()
 
     @contextmanager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final, Literal
 
 import typer
 
@@ -36,6 +36,7 @@ Format = Annotated[Literal["csv", "parquet"], typer.Option("--format", help="How
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, or Parquet if the name ends so.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file; it appears when complete.")]
 
+INCOMPLETE: Final = "a damaged file may hold more, and is left out: {}"
 BUCKET_COLUMNS = (
     Column("time", "t", "time"),
     Column("readings", "count", "number"),
@@ -80,6 +81,8 @@ def query(
         at.show.table(found, READING_COLUMNS, "no reading in this time: begin earlier with --from 1d")
         return
     series = at.hub.get(f"/devices/{device}/series", {**span, "points": points})
+    for one in series["incomplete"]:
+        at.show.note(INCOMPLETE.format(one["file"]))
     if at.show.as_json:
         at.show.json(series)
         return
@@ -125,7 +128,12 @@ def export(
         if form != "csv":
             raise Failed("events are written as CSV only", "leave --format out")
         asked = {"device": device or [], "name": name, "from": start, "to": end}
-    with at.hub.stream("/export-events.csv" if events else f"/export.{form}", asked) as pieces:
+
+    def told(headers: Mapping[str, str]) -> None:
+        if lacking := headers.get("Lamplighter-Incomplete"):
+            at.show.note(INCOMPLETE.format(lacking))
+
+    with at.hub.stream("/export-events.csv" if events else f"/export.{form}", asked, told) as pieces:
         written = to_file(pieces, output) if output else _to_output(pieces)
     if output:
         at.show.note(f"{written:,} bytes in {output}")

@@ -31,6 +31,7 @@ KeepShort = Annotated[str, typer.Option("--keep-short", help=_help("keep_short")
 KeepStandard = Annotated[str, typer.Option("--keep-standard", help=_help("keep_standard"))]
 KeepLong = Annotated[str, typer.Option("--keep-long", help=_help("keep_long"))]
 KeepFreeMb = Annotated[int, typer.Option("--keep-free-mb", help=_help("keep_free_mb"))]
+VerifyMbS = Annotated[int, typer.Option("--verify-mb-s", help=_help("verify_mb_s"))]
 PublicUrl = Annotated[str, typer.Option("--public-url", help=_help("public_url"))]
 Profiles = Annotated[list[Path] | None, typer.Option("--profiles", help=_help("profiles"))]
 Demo = Annotated[bool, typer.Option("--demo", help=_help("demo"))]
@@ -71,6 +72,7 @@ def up(
     keep_standard: KeepStandard = "",
     keep_long: KeepLong = "",
     keep_free_mb: KeepFreeMb = 0,
+    verify_mb_s: VerifyMbS = 4,
     public_url: PublicUrl = "",
     profiles: Profiles = None,
     demo: Demo = False,
@@ -99,6 +101,7 @@ def up(
             "keep_standard": keep_standard,
             "keep_long": keep_long,
             "keep_free_mb": keep_free_mb,
+            "verify_mb_s": verify_mb_s,
             "public_url": public_url,
             "profiles": tuple(profiles or ()),
             "demo": demo,

@@ -38,8 +38,10 @@ from lamplighter_hub.series.store import (
     BEGINNING,
     END_OF_TIME,
     Bucket,
+    Checked,
     Commit,
     Counts,
+    Damaged,
     Mark,
     Quarantined,
     SeriesError,
@@ -48,6 +50,7 @@ from lamplighter_hub.series.store import (
     StoreUnavailable,
     Unstorable,
 )
+from lamplighter_hub.series.verifier import Verifier
 from lamplighter_protocols.profile import Aggregation
 from lamplighter_protocols.readings import Reading
 
@@ -101,6 +104,7 @@ class DuckDbSeries:
             self._engine, self._readers, rules, clock, self._rotate, self._damage, pace, passing, self._warm
         )
         self._expiry = Expiry(self._engine, self._readers, self._damage, self._guard, pace, passing)
+        self._verifier = Verifier(self._engine, self._readers, self._damage, passing)
         self._questions = Questions(self._engine, self._readers, self._damage)
         self._copier = Copier(self._engine, self._readers, self._guard)
         self._closed = False
@@ -151,7 +155,7 @@ class DuckDbSeries:
     def facts(self) -> dict[str, Any]:
         """Return how the store is, for people: why it takes nothing, what is damaged (None: not known), what went."""
         try:
-            damaged: list[str] | None = [item.path for item in self._damage.files()]
+            damaged: list[str] | None = [item.path for item in self._damage.everything()]
         except SeriesError:
             damaged = None
         return {
@@ -162,12 +166,18 @@ class DuckDbSeries:
             "gone": asdict(self._guard.gone),
         }
 
-    def verify(self) -> list[str]:
-        """Read every sealed file; return the paths of the damaged ones, which are left out from here on."""
-        with self._engine.read() as db:
-            known = manifest.known(db)
-        self._damage.review()
-        return [item.path for item in self._damage.look(known)]
+    def check(self, after: str = "") -> Iterator[Checked]:
+        """Read the files behind a place, one at each step; what is damaged is left out, or made anew."""
+        return self._verifier.check(after)
+
+    def check_size(self) -> tuple[int, int]:
+        """Return how many files and bytes there are to check."""
+        return self._verifier.size()
+
+    def damaged(self, devices: Sequence[str], metrics: Sequence[str], start: int, end: int) -> list[Damaged]:
+        """Return the damaged files that may hold something of a range."""
+        numbers = [number for _, _, number in self._names.select(devices, metrics)]
+        return self._damage.of(numbers, start, end)
 
     def close(self) -> None:
         """Make the file tidy and let go of it; a backup that is being made ends without success."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -17,6 +17,7 @@ from lamplighter_hub.registry.paging import Cursor, Limit, Page
 from lamplighter_hub.series import imports, stream
 from lamplighter_hub.series.access import answering
 from lamplighter_hub.series.exports import begun, events_csv, readings_csv
+from lamplighter_hub.series.incomplete import Incomplete, header, incomplete
 from lamplighter_hub.series.parquet import readings_parquet
 from lamplighter_hub.series.store import Bucket
 from lamplighter_hub.series.times import HOUR, Range, asked_range, human_width
@@ -81,6 +82,7 @@ class Series(BaseModel):
     reduced: bool = Field(description="Whether several readings were put into one bucket.")
     readings: int = Field(description="How many readings the range holds.")
     buckets: list[BucketItem]
+    incomplete: list[Incomplete] = Field(description="What may be missing because a stored file is damaged.")
 
 
 class ReadingItem(BaseModel):
@@ -91,6 +93,12 @@ class ReadingItem(BaseModel):
     t: int
     value: Value
     quality: Quality
+
+
+class ReadingPage(Page[ReadingItem]):
+    """Some readings, and what may be missing in the whole range because a stored file is damaged."""
+
+    incomplete: list[Incomplete]
 
 
 class EventItem(BaseModel):
@@ -135,14 +143,16 @@ def read_series(
 @router.get("/devices/{device}/readings")
 def list_readings(
     hub: Hub, _: Viewer, device: DevicePath, asked: Asked, metric: Names, limit: Limit = 100, cursor: Cursor = ""
-) -> Page[ReadingItem]:
+) -> ReadingPage:
     """List readings as they came, by time, metric and arrival."""
     hub.devices.find(device)
     with answering():
         found, following = hub.series.readings(
             device, _given(metric), asked.begin, asked.stop, limit=limit, cursor=cursor or None
         )
-    return Page(items=[ReadingItem(**item._asdict()) for item in found], next=following)
+        lacking = incomplete(hub, [device], _given(metric), asked.begin, asked.stop)
+    items = [ReadingItem(**item._asdict()) for item in found]
+    return ReadingPage(items=items, next=following, incomplete=lacking)
 
 
 @router.get("/events")
@@ -177,14 +187,14 @@ def list_events(
 def export_readings(hub: Hub, _: Viewer, asked: Asked, device: Names, metric: Names) -> StreamingResponse:
     """Export readings of any number as CSV, by device, metric and time."""
     chunks = hub.series.export_readings(_devices(hub, device), _given(metric), asked.begin, asked.stop)
-    return _file(readings_csv(chunks), "readings.csv", CSV)
+    return _file(readings_csv(chunks), "readings.csv", CSV, _lacking(hub, device, metric, asked))
 
 
 @router.get("/export.parquet", response_class=StreamingResponse, responses={200: {"content": {PARQUET: {}}}})
 def export_parquet(hub: Hub, _: Viewer, asked: Asked, device: Names, metric: Names) -> StreamingResponse:
     """Export readings of any number as one Parquet file, by device, metric and time."""
     chunks = hub.series.export_readings(_devices(hub, device), _given(metric), asked.begin, asked.stop)
-    return _file(readings_parquet(chunks), "readings.parquet", PARQUET)
+    return _file(readings_parquet(chunks), "readings.parquet", PARQUET, _lacking(hub, device, metric, asked))
 
 
 @router.get("/export-events.csv", response_class=StreamingResponse, responses={200: {"content": {"text/csv": {}}}})
@@ -220,6 +230,7 @@ def _series(hub: Services, device: str, named: tuple[str, Metric | None], asked:
             "reduced": reduced,
             "readings": span.points,
             "buckets": buckets,
+            "incomplete": incomplete(hub, [device], [name], start, end),
         }
     )
 
@@ -259,8 +270,15 @@ def _given(names: list[str]) -> list[str]:
     return [name for name in names if name]
 
 
-def _file(chunks: Iterator[bytes], name: str, media_type: str) -> StreamingResponse:
+def _lacking(hub: Services, devices: list[str], metrics: list[str], asked: Range) -> dict[str, str]:
+    with answering():
+        return header(incomplete(hub, _devices(hub, devices), _given(metrics), asked.begin, asked.stop))
+
+
+def _file(
+    chunks: Iterator[bytes], name: str, media_type: str, more: Mapping[str, str] | None = None
+) -> StreamingResponse:
     with answering():
         ready = begun(chunks)
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', **(more or {})}
     return StreamingResponse(ready, media_type=media_type, headers=headers)

@@ -99,6 +99,7 @@ _ROLLED_FILES: Final = """
 SELECT f.* FROM files f JOIN rolled r ON r.seq = f.seq AND r.level = $level AND r.sound
 WHERE f.last >= $start AND f.first < $end AND f.high >= $low AND f.low <= $high ORDER BY f.seq
 """
+_UNROLLED: Final = "SELECT seq FROM rolled WHERE level = $level AND NOT sound"
 _ROLLED_OF: Final = """
 SELECT r.* FROM rolled r JOIN files f ON f.seq = r.seq WHERE f."begin" = $start AND f."end" = $end ORDER BY r.level
 """
@@ -136,6 +137,14 @@ def rolled_files(db: Cursor, start: int, end: int, level: int, number: int | Non
     low, high = (0, 2**31) if number is None else (number, number)
     asked = {"start": start, "end": end, "low": low, "high": high, "level": level}
     return [SealedFile(*row) for row in db.execute(_ROLLED_FILES, asked).fetchall()]
+
+
+def unrolled(db: Cursor, start: int, end: int, level: int, number: int | None = None) -> list[SealedFile]:
+    """Return the files of raw points in a range, of a series, whose roll-ups of a level (ms) are damaged."""
+    damaged = {seq for (seq,) in db.execute(_UNROLLED, {"level": level}).fetchall()}
+    if not damaged:
+        return []
+    return [item for item in files(db, start, end, None if number is None else [number]) if item.seq in damaged]
 
 
 def add(db: Cursor, entry: Entry) -> None:

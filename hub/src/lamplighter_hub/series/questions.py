@@ -61,13 +61,18 @@ class Questions:
         """Return the rows of a query on a series in which roll-ups stand for raw points; damage is left out."""
         for left in reversed(range(_TRIES)):
             used: list[manifest.SealedFile] = []
+            rolled: list[manifest.SealedFile] = []
+            level = min(cut.level, manifest.HOUR)
             try:
                 with self._readers.reading(), self._engine.read() as db:
                     used += manifest.files(db, start, end, [number])
+                    rolled += manifest.rolled_files(db, cut.first, cut.last, level, number)
                     points = rollups.relation(db, self._folder, number, start, end, cut)
                     return db.execute(query(points)).fetchall()
             except SeriesError as error:
-                if not left or not may_be_damage(error) or not self._damage.look(used):
+                if not left or not may_be_damage(error):
+                    raise
+                if not self._damage.look(used) + self._damage.look_level(rolled, level):
                     raise
         raise AssertionError("the last try returns or raises")
 

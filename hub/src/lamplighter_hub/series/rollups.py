@@ -121,10 +121,13 @@ def keep_days(db: Cursor, folder: Path, days: Sequence[int], closed: int) -> Non
     for day in days:
         found = manifest.rolled_files(db, day, day + DAY, HOUR)
         mine = [item for item in found if day <= item.begin < day + DAY]
+        raw = [item for item in manifest.unrolled(db, day, day + DAY, HOUR) if day <= item.begin < day + DAY]
         db.execute("DELETE FROM daily WHERE t = $day", {"day": day})
         db.execute("DELETE FROM daily_done WHERE t = $day", {"day": day})
-        if mine and day + DAY <= closed:
-            hours = _stored(folder, mine, HOUR)
+        if (mine or raw) and day + DAY <= closed:
+            parts = [_stored(folder, mine, HOUR)] if mine else []
+            parts += [f"SELECT *, 0::BIGINT AS place FROM ({making(folder / item.path, HOUR)})" for item in raw]  # noqa: S608
+            hours = " UNION ALL BY NAME ".join(parts)
             kept = f"SELECT *, -1::BIGINT AS place FROM daily_kept WHERE t = {day}"  # noqa: S608
             db.execute(f"INSERT INTO daily {_day(f'{hours} UNION ALL BY NAME {kept}', day)}")
             db.execute("INSERT INTO daily_done VALUES ($day)", {"day": day})
@@ -174,6 +177,10 @@ def relation(db: Cursor, folder: Path, number: int, start: int, end: int, cut: C
         parts.append(f"SELECT *, -1::BIGINT AS place FROM daily WHERE {within}")  # noqa: S608
         kept = f"{within} AND t NOT IN (SELECT t FROM daily_done)"  # noqa: S608
         parts.append(f"SELECT *, -1::BIGINT AS place FROM daily_kept WHERE {kept}")  # noqa: S608
+    if raw := manifest.unrolled(db, cut.first, cut.last, min(cut.level, HOUR), number):
+        if cut.level == DAY:
+            raw = [item for item in raw if item.begin // DAY * DAY not in done]
+        parts.append(_raw(manifest.union(folder, raw, (), [number]), cut.first, cut.last))
     if sealed:
         parts.append(f"SELECT * FROM ({_stored(folder, sealed, min(cut.level, HOUR))}) WHERE {within}")  # noqa: S608
     return "(" + " UNION ALL BY NAME ".join(parts) + ")"

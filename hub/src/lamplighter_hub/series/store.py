@@ -177,6 +177,32 @@ class Counts(NamedTuple):
     disk_bytes: int
 
 
+class Damaged(NamedTuple):
+    """A file that is not what was written: of points from `start` up to `end` (ms). `level` is 0 for raw points.
+
+    Else it holds what they come to by so many ms. `path` is relative to the data folder.
+    """
+
+    path: str
+    start: int
+    end: int
+    points: int
+    level: int = 0
+
+
+class Checked(NamedTuple):
+    """A file that was read: `place` tells where to go on behind it, `fault` what is wrong with it.
+
+    What was `rebuilt` is whole again.
+    """
+
+    place: str
+    path: str
+    size: int
+    fault: Damaged | None
+    rebuilt: bool = False
+
+
 class TimeSeries(Protocol):
     """A series store. Every method may be called from any thread; reading never waits for writing."""
 
@@ -213,6 +239,12 @@ class TimeSeries(Protocol):
         self, device: str, metric: str, start: int, end: int, *, width_ms: int, aggregation: Aggregation
     ) -> list[Bucket]:
         """Return the buckets of a range, aligned to the epoch. An empty bucket is absent: a gap stays a gap."""
+
+    def damaged(self, devices: Sequence[str], metrics: Sequence[str], start: int, end: int) -> list[Damaged]:
+        """Return the damaged files that may hold something of a range, so that an answer on it may be incomplete.
+
+        Nothing named means all. Raises SeriesError.
+        """
 
     def export_readings(
         self, devices: Sequence[str], metrics: Sequence[str], start: int, end: int

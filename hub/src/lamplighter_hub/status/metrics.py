@@ -72,9 +72,17 @@ class ControlCollector(Collector):
         refusing = GaugeMetricFamily("lamplighter_store_refusing", "1 while the store takes no data.")
         refusing.add_metric([], int(bool(told["refusing"])))
         yield refusing
-        damaged = GaugeMetricFamily("lamplighter_store_damaged_files", "Sealed files that are left out of answers.")
+        damaged = GaugeMetricFamily("lamplighter_store_damaged_files", "Stored files that are left out of answers.")
         damaged.add_metric([], len(told["damaged"] or ()))
         yield damaged
+        look = self._services.verification.facts()
+        if look["ended"] is not None:
+            seen = GaugeMetricFamily(
+                "lamplighter_store_verified_seconds", "When every file was last seen whole or not."
+            )
+            seen.add_metric([], look["ended"] / 1000)
+            yield seen
+        yield CounterMetricFamily("lamplighter_store_rebuilt_files", "Damaged roll-ups made anew.", look["rebuilt"])
         gone = told["gone"]
         for name, text, value in (
             ("files", "Raw files let go for want of room.", gone["for_room"]),

@@ -1,0 +1,1 @@
+"""Reading everything that is kept, and comparing checksums (docs/decisions/0059)."""
