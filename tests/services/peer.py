@@ -54,6 +54,7 @@ class Peer:
         self.batch_sizes: list[int] = []
         self.records: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
         self.changed: list[str] = []
+        self.met: set[str] = set()
         self.retained = 0
         self._lock = threading.Lock()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"peer-{os.urandom(4).hex()}")
@@ -177,9 +178,18 @@ class Peer:
             "outbox": birth["outbox"],
             "session": session,
             "highest": highest,
+            "met": self._meet(birth["lives"], highest),
             "now": now_ms() + self.now_offset_ms,
         }
         self._client.publish(topics.build(agent, Channel.RECEIPT), json.dumps(answer))
+
+    def _meet(self, lives: list[dict[str, Any]], highest: dict[str, int]) -> list[str]:
+        """Meet the present life, unless one that is not known begins at numbers that are."""
+        ids = [life["id"] for life in lives]
+        latest = max((place for place, life in enumerate(ids) if life in self.met), default=-1)
+        if all(n < lives[latest + 1]["first"][stream] for stream, n in highest.items() if latest + 1 < len(lives)):
+            self.met |= set(ids[-1:])
+        return [life for life in ids if life in self.met]
 
     def _take(self, agent: str, batch: dict[str, Any]) -> None:
         with self._lock:

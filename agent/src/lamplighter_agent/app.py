@@ -192,6 +192,7 @@ class Agent:
                 heard_within_s=promise,
                 outbox=self.outbox.id,
                 freed=self.outbox.freed(),
+                lives=self.outbox.lives(),
                 sent=self.clock.own(),
                 devices=[self._born(device, profile) for device, profile in profiles.items()],
                 link=meter.use(),

@@ -186,7 +186,8 @@ class Link:
         try:
             asked = max((last for _, last in ranges), default=0)
             if outbox in (None, self._outbox.id) and asked > self._outbox.last()[stream]:
-                await self._go_beyond({stream: asked}, self.control)  # an earlier life gave these numbers
+                moved = await self._disk.run(self._outbox.go_beyond, {stream: asked})  # an earlier life gave them
+                self._tell_of_moves(moved, self.control)
             held = await self._disk.run(self._outbox.answer, outbox, stream, ranges)
         except sqlite3.Error as error:
             self._log.warning("what the hub asks for cannot be looked up now (%s)", error)
@@ -271,9 +272,9 @@ class Link:
         # The answer to a birth cannot be older than the birth; of another receipt nobody knows how old it is.
         first = answers and not self._answered.is_set()
         self._clock.hub_said(receipt.now, 1000 * (_now() - self._born_at) if first else math.inf)
-        await self._release(receipt)
         if answers:
             await self._take_answer(receipt, self.control)
+        await self._release(receipt)
         if self._answered.is_set():
             self._take_receipt(receipt)
             await self.control.receipt(receipt)
@@ -294,9 +295,13 @@ class Link:
         if receipt.session > self._session:
             self._known_session = receipt.session
             raise OutdatedSession(f"session {self._session} is over for the hub; connecting with a higher number")
-        await self._go_beyond(receipt.highest, control)
+        settled = await self._disk.run(self._outbox.settle, receipt.highest, receipt.met)
+        self._tell_of_moves(settled.moved, control)
         await self._settle_times()
-        self._answered.set()
+        if settled.met:
+            self._answered.set()
+        elif settled.moved:
+            await self.say_birth()  # with the new numbers the hub can meet this life
 
     async def _settle_times(self) -> None:
         """Correct the times of records that were made before the hub had said what time it is."""
@@ -308,8 +313,7 @@ class Link:
         except sqlite3.Error as error:
             self._log.warning("corrected times cannot be written down now (%s)", error)
 
-    async def _go_beyond(self, highest: Mapping[Stream, int], control: Control) -> None:
-        moved = await self._disk.run(self._outbox.go_beyond, highest)
+    def _tell_of_moves(self, moved: Mapping[Stream, int], control: Control) -> None:
         if moved:
             text = (
                 "this outbox is an older copy: what it has not sent goes on beyond the numbers that the hub knows (%s)"

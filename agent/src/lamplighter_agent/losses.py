@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from lamplighter_agent.epochs import CERTAIN
@@ -21,9 +21,9 @@ class Run(NamedTuple):
     epoch: int = CERTAIN
 
 
-def lengthen(runs: list[Run], run: Run, apart_at: int = 0) -> None:
-    """Add a run behind the others; neighbours of one epoch become one, unless the first ends at `apart_at`."""
-    if runs and runs[-1].last + 1 == run.first and runs[-1].last != apart_at and runs[-1].epoch == run.epoch:
+def lengthen(runs: list[Run], run: Run, apart_at: Collection[int] = ()) -> None:
+    """Add a run behind the others; neighbours of one epoch become one, unless the first ends at one of `apart_at`."""
+    if runs and runs[-1].last + 1 == run.first and runs[-1].last not in apart_at and runs[-1].epoch == run.epoch:
         runs[-1] = joined(runs[-1], run)
     else:
         runs.append(run)

@@ -18,23 +18,24 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from pydantic_core import to_json
-
 from lamplighter_agent.entries import Samples, Single, Window
 from lamplighter_agent.epochs import CERTAIN, Epochs
 from lamplighter_agent.errors import StateUnreadable
+from lamplighter_agent.lives import Lives, Settled, before
 from lamplighter_agent.losses import Ranges, Run, lengthen, told, without
 from lamplighter_agent.machine import Machine, read_machine
+from lamplighter_agent.numbers import held_within, move, tell_anew, told_of
 from lamplighter_agent.packing import Columns, Sample, sound
 from lamplighter_agent.spare import LEAST_PAGES, LOG_PAGES, Spare
 from lamplighter_agent.tables import BASE, MASK, OVERHEAD, prepare
 from lamplighter_protocols.ids import new_ulid
+from lamplighter_protocols.presence import Life
 from lamplighter_protocols.records import NOT_HELD, OUTBOX_FULL, Receipt, Stream
 
 TARGET: Final = 0.95
@@ -89,6 +90,7 @@ class Outbox:
         self._notes: dict[Stream, _Note] = {}
         self._epochs = Epochs(machine)
         self._spare = Spare(path.with_name("spare"))
+        self._lives = Lives()
 
     def open(self) -> None:
         """Open or make the database, on a full disk with the room that was spared. Raises StateUnreadable."""
@@ -167,15 +169,36 @@ class Outbox:
         mine = outbox in (None, self.id)
         asked = [(a, min(b, self._last[stream])) for a, b in ranges] if mine else list(ranges)
         asked = [pair for pair in asked if pair[0] <= pair[1]]
-        held = self._held_within(stream, asked) if mine else []
+        held = held_within(self._connection, stream, asked) if mine else []
         named = None if mine else outbox
-        gone = without(without(asked, held), self._already_told(named, stream))
+        gone = without(without(asked, held), told_of(self._connection, named, stream))
         if gone:
             with self._transaction() as db:
                 for first, last in gone:
                     self._declare(db, told(named, stream, Run(first, last), NOT_HELD, self._clock()))
                 self._keep_numbers(db)
         return held
+
+    def lives(self) -> list[Life]:
+        """Return the lives that the hub has not met, the present one last."""
+        return self._lives.unmet()
+
+    def settle(self, highest: Mapping[Stream, int], met: Collection[str] | None) -> Settled:
+        """Learn from the answer to a birth which lives the hub has met, and go beyond the numbers that it knows.
+
+        `met` is None when the hub does not know of lives: then only the present one is new. Until the present life is
+        met nothing may be handed out.
+        """
+        if met is None:
+            met = [life.id for life in self._lives.unmet()]
+        if first := self._lives.met(met):
+            earlier = before(first)
+            self._handed = {stream: max(handed, earlier[stream]) for stream, handed in self._handed.items()}
+        moved = self.go_beyond(highest)
+        known = self._lives.is_met(met) and not moved
+        if known and self._lives.unmet():
+            self._forget_lives()
+        return Settled(moved, known)
 
     def go_beyond(self, highest: Mapping[Stream, int]) -> dict[Stream, int]:
         """Move on behind numbers that the hub knows and this database never handed out; return by how much.
@@ -187,8 +210,10 @@ class Outbox:
         if moved:
             with self._transaction() as db:
                 for stream, by in moved.items():
-                    self._move(db, stream, by)
-                self._tell_anew(db, moved)
+                    move(db, stream, self._handed[stream], by)
+                    self._last[stream] += by
+                tell_anew(db, self._handed, moved)
+                self._lives.move(db, moved)
                 self._keep_numbers(db)
             self._load()
             self._handed |= {stream: highest[stream] for stream in moved}
@@ -234,9 +259,10 @@ class Outbox:
             self._epochs.prune(db)
             fresh = new_ulid(self._clock(), os.urandom(10))
             db.execute("INSERT OR IGNORE INTO about VALUES ('outbox', ?)", (fresh,))
-        self._load()
-        # Whatever is found at start may have been sent before: it does not change any more.
-        self._handed = dict(self._last)
+            self._load()
+            self._lives.begin(db, new_ulid(self._clock(), os.urandom(10)), self._last)
+        # What is found at start does not change any more: it may have been sent, unless the hub never met its life.
+        self._handed = before(self._lives.unmet()[0])
 
     def _release(self, receipt: Receipt) -> int:
         freed = 0
@@ -291,6 +317,7 @@ class Outbox:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
             return
         self._epochs.load(db)
+        self._lives.load(db)
         row = db.execute("SELECT value FROM about WHERE key = 'outbox'").fetchone()
         self.id = row[0] if row else ""
         self._last = dict.fromkeys(Stream, 0)
@@ -313,41 +340,9 @@ class Outbox:
         lowest = {stream: db.execute(first, (base, base | MASK)).fetchone()[0] for stream, base in BASE.items()}
         return {stream: self._last[stream] if n is None else (n & MASK) - 1 for stream, n in lowest.items()}
 
-    def _held_within(self, stream: Stream, ranges: Ranges) -> Ranges:
-        base = BASE[stream]
-        runs: list[Run] = []
-        for first, last in sorted(ranges):
-            rows = self._connection.execute(
-                "SELECT id FROM records WHERE id BETWEEN ? AND ? ORDER BY id", (base | first, base | last)
-            )
-            for (record,) in rows:
-                lengthen(runs, Run(record & MASK, record & MASK))
-        return [(run.first, run.last) for run in runs]
-
-    def _already_told(self, outbox: str | None, stream: Stream) -> Ranges:
-        """Return the numbers that `dropped` records which are still held tell of."""
-        base = BASE[Stream.ALARM]
-        alarms = "SELECT body FROM records WHERE id > ? AND id <= ? AND dropped"
-        notes = [json.loads(body) for (body,) in self._connection.execute(alarms, (base, base | MASK))]
-        mine = [note for note in notes if note["stream"] == stream and note.get("outbox") == outbox]
-        return [(note["first"], note["last"]) for note in mine]
-
-    def _move(self, db: sqlite3.Connection, stream: Stream, by: int) -> None:
-        """Give what was never handed out numbers that are higher by so much."""
-        base = BASE[stream]
-        fresh = (by, base | self._handed[stream] + 1, base | MASK)
-        db.execute("UPDATE records SET id = -id - ? WHERE id BETWEEN ? AND ?", fresh)  # no two may meet on the way
-        db.execute("UPDATE records SET id = -id WHERE id < 0")
-        self._last[stream] += by
-
-    def _tell_anew(self, db: sqlite3.Connection, moved: Mapping[Stream, int]) -> None:
-        """Let `dropped` records tell of the numbers that what they tell of has now."""
-        for record, body in db.execute("SELECT id, body FROM records WHERE dropped").fetchall():
-            note = json.loads(body)
-            stream = Stream(note["stream"])
-            if note.get("outbox") is None and stream in moved and note["first"] > self._handed[stream]:
-                note |= {"first": note["first"] + moved[stream], "last": note["last"] + moved[stream]}
-                db.execute("UPDATE records SET body = ? WHERE id = ?", (to_json(note), record))
+    def _forget_lives(self) -> None:
+        with suppress(sqlite3.Error), self._transaction() as db:  # when the disk is full, the hub is asked again
+            self._lives.forget(db)
 
     def _append(self, db: sqlite3.Connection, entry: Samples | Single) -> int:
         if isinstance(entry, Single):
@@ -450,19 +445,24 @@ class Outbox:
             (base, base | MASK),
         )
         runs: list[Run] = []
+        apart = self._apart(stream)
         for record, from_t, to_t, epoch, size in rows:
             if self.bytes <= target:
                 break
             self.bytes -= size + OVERHEAD
             self._held[stream] -= 1
             number = record & MASK
-            lengthen(runs, self._gone(number, from_t, to_t, epoch), apart_at=self._handed[stream])
+            lengthen(runs, self._gone(number, from_t, to_t, epoch), apart_at=apart)
         for run in runs:
             db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", (base | run.first, base | run.last))
         limit = base | runs[-1].last if runs else 0
         for key in [key for key, item in self._growing.items() if key[0] is stream and item.id <= limit]:
             del self._growing[key]
         return runs
+
+    def _apart(self, stream: Stream) -> set[int]:
+        """Return behind which numbers another `dropped` record begins: those before and after may part (settle)."""
+        return {self._handed[stream], *self._lives.starts(stream)}
 
     def _gone(self, number: int, from_t: int | None, to_t: int | None, epoch: int) -> Run:
         """Return the run of one record; it stays of its epoch while its times cannot be corrected yet."""
@@ -474,7 +474,7 @@ class Outbox:
         """Say what is gone; a record that says it of the neighbours before, and was not handed out, is widened."""
         note = self._notes.get(stream)
         widened = [note.run] if note is not None else []
-        lengthen(widened, run, apart_at=self._handed[stream])
+        lengthen(widened, run, apart_at=self._apart(stream))
         if note is not None and len(widened) == 1:
             note.run = widened[0]
             body = told(None, stream, note.run, OUTBOX_FULL, self._clock())

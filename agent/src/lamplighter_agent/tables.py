@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
-from lamplighter_agent import epochs
+from lamplighter_agent import epochs, lives
 from lamplighter_protocols.records import Stream
 
 OVERHEAD: Final = 48
@@ -16,6 +16,7 @@ BASE: Final = {stream: place << 56 for place, stream in enumerate((Stream.ALARM,
 MASK: Final = (1 << 56) - 1
 _SCHEMA: Final = f"""
 {epochs.SCHEMA}
+{lives.SCHEMA}
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS streams (name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (

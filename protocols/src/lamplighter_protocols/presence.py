@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 from lamplighter_protocols.configuration import ConfigurationHash
 from lamplighter_protocols.ids import DeviceId, Ulid
 from lamplighter_protocols.model import Count, Millis, Reason, WireModel
-from lamplighter_protocols.records import Counted
+from lamplighter_protocols.records import MAX_LIVES, Counted
 
 MAX_DEVICES: Final = 1_000
 SessionNumber = Annotated[int, Field(ge=1, le=2**53 - 1)]
@@ -61,10 +61,18 @@ class LinkUse(WireModel):
     budget: BudgetState = BudgetState.OK
 
 
+class Life(WireModel):
+    """From one start of an agent to the next; `first` is the number of its first record in each stream."""
+
+    id: Ulid
+    first: Counted
+
+
 class Birth(WireModel):
     """Said on every connect. `session` rises with each connect of this agent, across restarts.
 
-    `freed` says up to which number each of the outbox's streams keeps nothing any more.
+    `freed` says up to which number each of the outbox's streams keeps nothing any more. `lives` are those that the
+    agent does not know the hub to have met, the present one last; none once it has.
     """
 
     session: SessionNumber
@@ -74,6 +82,7 @@ class Birth(WireModel):
     heard_within_s: Promise
     outbox: Ulid | None = None
     freed: Counted = {}
+    lives: Annotated[list[Life], Field(max_length=MAX_LIVES)] = []
     sent: Millis
     devices: Annotated[list[BornDevice], Field(max_length=MAX_DEVICES)] = []
     link: LinkUse | None = None

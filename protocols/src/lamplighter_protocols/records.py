@@ -140,13 +140,18 @@ HIGHEST_TOLD: Final = 2**52
 """An agent counts on behind what a receipt tells it, and receipts are not signed: half of all numbers stay left."""
 
 
+MAX_LIVES: Final = 16
+"""Lives of an agent that a birth may tell of."""
+
+
 class Receipt(WireModel):
     """What is committed: everything `through` a number, and ranges `also` beyond it. `now` is the hub's clock.
 
     `retry_after_ms` asks the agent to hold its backlog for so long; `reason` says why.
 
     The answer to a birth says more: `session` is the birth's, or a higher one when that session is over for the hub,
-    and `highest` is the highest number that it knows of each stream of this outbox.
+    and `highest` is the highest number that it knows of each stream of this outbox. `met` are those of the birth's
+    lives that the hub has met. It meets the present one unless one that it has not met begins at numbers that it knows.
     """
 
     outbox: Ulid
@@ -154,6 +159,7 @@ class Receipt(WireModel):
     also: dict[Stream, list[tuple[Sequence, Sequence]]] = {}
     session: Annotated[int, Field(ge=0, le=HIGHEST_TOLD)] = 0
     highest: Annotated[dict[Stream, Annotated[int, Field(ge=0, le=HIGHEST_TOLD)]], Field(max_length=3)] = {}
+    met: Annotated[list[Ulid], Field(max_length=MAX_LIVES)] | None = None
     now: Millis
     retry_after_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
     reason: Reason = ""

@@ -97,9 +97,9 @@ def batch(first: int, *records: Any, agent: str = AGENT, stream: str = "live") -
     return message(Channel.BATCH, body, agent=agent)
 
 
-def birth(session: int) -> Message:
+def birth(session: int = 1, **more: Any) -> Message:
     said = {"session": session, "boot": OUTBOX, "heard_within_s": 30, "outbox": OUTBOX, "sent": START}
-    return message(Channel.BIRTH, said)
+    return message(Channel.BIRTH, said | more)
 
 
 def reading(value: Any, at: int = START, device: str = DEVICE, metric: str = "power") -> dict[str, Any]:
@@ -215,6 +215,19 @@ def test_a_birth_is_answered_with_the_highest_numbers_and_session(tmp_path: Path
         first, second = (receipt for receipt in hub.source.receipts() if "session" in receipt)
         assert (first["session"], first["highest"]) == (4, {"live": 7})
         assert (second["session"], second["highest"], second["through"]) == (4, {"live": 7}, {"live": 1})
+
+
+def test_a_birth_is_answered_with_the_lives_that_are_met(tmp_path: Path) -> None:
+    with ingesting(tmp_path) as hub:
+        lives = [{"id": f"01M80T5JNV{n:016d}", "first": {"alarm": 1, "live": n, "backlog": 1}} for n in (3, 9)]
+        hub.take(birth(lives=lives[:1]), batch(3, reading(40)))  # the copy of an outbox that has given more numbers
+        hub.take(birth(lives=lives))
+        lives[0]["first"] = lives[1]["first"]
+        hub.take(birth(lives=lives))
+        hub.take(birth())
+
+        answers = [receipt for receipt in hub.source.receipts() if "session" in receipt]
+        assert [answer.get("met") for answer in answers] == [[], [], [lives[1]["id"]], None]
 
 
 def test_a_full_queue_makes_receipts_ask_for_patience(tmp_path: Path) -> None:

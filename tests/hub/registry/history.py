@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 from hub.registry.rig import OPERATOR, Rig, rig
 from lamplighter_hub.commands.service import Request
+from lamplighter_hub.presence.lives import Newborn
 from lamplighter_hub.registry.database import sqlite_url
 from lamplighter_hub.registry.migrations import HEAD
-from lamplighter_protocols.records import ReportedRecord
+from lamplighter_protocols.presence import Life
+from lamplighter_protocols.records import ReportedRecord, Stream
 from services.postgres import Postgres, postgres
 
 FOLDER = Path(__file__).parent / "history"
@@ -46,6 +48,8 @@ def live_a_little(made: Rig) -> None:
         json.dumps({"kind": "reported", "device": "lamp-1", "t": made.clock(), **said})
     )
     hub.configuration.reported([("agent-1", report, made.clock())])
+    life = Life(id="01M80T5JNV0000000000000000", first=dict.fromkeys(Stream, 1))
+    hub.presence.lives.meet([Newborn("agent-1", "01M80T5JNV0000000000000001", [life], {})])
     hub.commands.create(Request("lamp-1", "switch", {"on": True}), OPERATOR, "key-1")
     hub.presence.flush()
 

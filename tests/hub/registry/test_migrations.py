@@ -115,7 +115,7 @@ def test_a_registry_of_any_age_goes_on(age: str, tmp_path: Path, request: pytest
     history.load((history.FOLDER / age).read_text(encoding="utf-8"), url, server)
     before = looking(url, _counts)
     with rig(tmp_path, url) as made:
-        assert looking(url, _counts) == before
+        assert looking(url, _counts).items() >= before.items(), "tables that came later are empty"
         assert set(made.hub.devices.counts()) == {"online", "offline", "unknown"}
         assert sum(made.hub.devices.counts().values()) == len(history.DEVICES)
         view = made.hub.configuration.view("lamp-1")

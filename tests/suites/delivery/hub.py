@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from lamplighter_hub.keys import HubKeys
 from lamplighter_hub.ledger.fetching import Fetcher
 from lamplighter_hub.ledger.ledger import Ledger
 from lamplighter_hub.live import Broadcast
+from lamplighter_hub.presence.lives import Newborn
 from lamplighter_hub.presence.service import PresenceService
 from lamplighter_hub.registry import models
 from lamplighter_hub.registry.database import Database, sqlite_url
@@ -78,6 +79,9 @@ class Directory:
 
     def session(self, agent: str) -> int:
         return self._presence.session(agent)
+
+    def meet(self, newborns: Sequence[Newborn]) -> dict[tuple[str, str], list[str]]:
+        return self._presence.lives.meet(newborns)
 
     def heard(self, agents: dict[str, int]) -> None:
         self._presence.heard(agents)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lamplighter_agent.entries import Samples, Single, single
+from lamplighter_agent.entries import Samples, Single, Window, single
 from lamplighter_agent.outbox import Outbox
 from lamplighter_agent.packing import Sample
 from lamplighter_hub.ledger.account import Account, Key
@@ -63,6 +64,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.up: list[bytes] = []
         self.backup: Path | None = None
         self.image: Path | None = None
+        self.image_is_unmet = False
         self.held_until = 0
         self.excused = False
         self.forgotten: set[tuple[str, Stream, int]] = set()
@@ -72,7 +74,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     @initialize(budget=st.sampled_from([64 * 1024, 64 * 1024, 1 << 22]))
     def begin(self, budget: int) -> None:
         self.agent = AgentSide(self.root, lambda: self.now, budget, self.outboxes)
-        self.say_birth(None)
+        self.meet()
 
     @property
     def outbox(self) -> Outbox:
@@ -126,9 +128,28 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule(stream=st.sampled_from(Stream), after=st.integers(0, 12), records=st.integers(1, 6))
     def send(self, stream: Stream, after: int, records: int) -> None:
-        window = self.outbox.window(stream, after, max_records=records)
+        window = self.window(stream, after, max_records=records)
         if window is not None and self.may_send(stream):
             self.up.append(window.payload(self.now))
+
+    def window(self, stream: Stream, after: int, upto: int | None = None, max_records: int = 1_000) -> Window | None:
+        """Return what is to be sent; nothing is before the hub has met this life."""
+        self.meet()
+        return self.outbox.window(stream, after, upto, max_records=max_records)
+
+    def meet(self, crash: int | None = None) -> dict[Stream, int]:
+        """Say births until the hub has met this life, as the link does; return by how much numbers moved."""
+        before = self.outbox.last()
+        for _ in range(5):
+            if not self.outbox.lives():
+                break
+            self.say_birth(None)
+            receipt = parse_model(Receipt, self.hub.receipts()[-1][1])
+            self.agent.do(partial(_settle, receipt=receipt), crash)
+            crash = None
+        else:
+            raise AssertionError(f"the hub does not meet {self.outbox.lives()}")
+        return {stream: number - before[stream] for stream, number in self.outbox.last().items()}
 
     def may_send(self, stream: Stream) -> bool:
         """A busy hub asks to hold the backlog."""
@@ -145,7 +166,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         """A batch and its receipt, as on a good day, or behind a hole, or with a crash of either side in between."""
         if self.outbox.held()[stream] <= skip:
             self.record(stream, kind, 1 + skip, 0, None)
-        window = self.outbox.window(stream, self.outbox.freed()[stream] + skip)
+        window = self.window(stream, self.outbox.freed()[stream] + skip)
         if window is None or not self.may_send(stream):
             return
         self.arrive(window.payload(self.now), crash)
@@ -155,7 +176,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     @rule(stream=st.sampled_from((Stream.BACKLOG, Stream.LIVE)), crash=OF_HUB)
     def overtake(self, stream: Stream, crash: int | None) -> None:
         """What is on the wire is given up meanwhile, and the word of that is there first."""
-        window = self.outbox.window(stream, self.outbox.freed()[stream], max_records=3)
+        window = self.window(stream, self.outbox.freed()[stream], max_records=3)
         for _ in range(2):
             self.record(Stream.LIVE, "event", 5, 7_000, None)
         self.send_all(Stream.ALARM)
@@ -170,6 +191,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             heard_within_s=30,
             outbox=self.outbox.id,
             freed=self.outbox.freed(),
+            lives=self.outbox.lives(),
             sent=self.now,
             devices=[BornDevice(id=DEVICE, profile=PROFILE.id)],
         )
@@ -177,9 +199,12 @@ class DeliveryMachine(RuleBasedStateMachine):
         if self.hub.devices.count() == 0:
             self.hub.hear(birth.model_dump_json().encode(), Channel.BIRTH)  # the agent repeats it until it is answered
 
-    @rule()
-    def crash_agent(self) -> None:
+    @rule(meets=st.booleans(), crash=OF_AGENT)
+    def crash_agent(self, crash: int | None, *, meets: bool) -> None:
         self.agent.kill()
+        if meets:
+            moved = self.meet(crash)
+            assert not any(moved.values()), "only an older copy moves"
 
     @precondition(lambda self: len(self.given) < 9)
     @rule(sure=st.integers(0, 3))
@@ -193,14 +218,12 @@ class DeliveryMachine(RuleBasedStateMachine):
     def copy_outbox(self) -> None:
         """Somebody makes an image of the agent's disk."""
         self.image = self.agent.disk.image()
+        self.image_is_unmet = bool(self.outbox.lives())
 
     @precondition(lambda self: self.image is not None)
     @rule(data=st.data(), stream=st.sampled_from(Stream), count=st.integers(1, 40))
     def restore_outbox(self, data: st.DataObject, stream: Stream, count: int) -> None:
-        """The image comes back to life, records for a while without a connection, and then meets the hub.
-
-        It does not end before that: what then happens is a known limit (decision 0024).
-        """
+        """The image comes back to life, records without a connection, over several starts, and then meets the hub."""
         assert self.image is not None
         image, self.image = self.image, None
         self.agent.become(image)
@@ -210,13 +233,12 @@ class DeliveryMachine(RuleBasedStateMachine):
         known = self.what_outlives_the_disk(self.outbox.last())
         for _ in range(data.draw(st.integers(0, 2))):
             self.record(stream, "event", count, 3_000, None)
+            for _ in range(data.draw(st.sampled_from([0, 0, 1, 20]))):
+                self.agent.kill()
         offline = {stream: self.given.pop((self.outbox.id, stream), {}) for stream in Stream}
-        self.say_birth(None)
-        receipt = parse_model(Receipt, self.hub.receipts()[-1][1])
-        self.outbox.release(receipt)
-        moved = self.outbox.go_beyond(receipt.highest)
+        moved = self.meet(data.draw(OF_AGENT))
         for stream_, numbers in offline.items():
-            shifted = {number + moved.get(stream_, 0): n for number, n in numbers.items()}
+            shifted = {number + moved[stream_]: n for number, n in numbers.items()}
             assert shifted.keys().isdisjoint(known[stream_]), "a number was given twice"
             self.given[self.outbox.id, stream_] = known[stream_] | shifted
         self.forget_what_is_nowhere()
@@ -253,9 +275,8 @@ class DeliveryMachine(RuleBasedStateMachine):
     @rule(data=st.data(), crash=OF_AGENT, again=st.booleans())
     def deliver_down(self, data: st.DataObject, crash: int | None, *, again: bool) -> None:
         place = data.draw(st.integers(0, len(self.hub.down) - 1))
-        self.hear(*self.hub.down[place], crash=crash)
-        if not again:
-            del self.hub.down[place]
+        item = self.hub.down[place] if again else self.hub.down.pop(place)
+        self.hear(*item, crash=crash)
 
     # the hub
 
@@ -294,6 +315,8 @@ class DeliveryMachine(RuleBasedStateMachine):
     def restore(self) -> None:
         assert self.backup is not None
         copy, self.backup = self.backup, None
+        if self.image_is_unmet:
+            self.image = None  # an older hub does not know what an unmet life has sent since (decision 0024)
         self.hub.restore(copy)
         self.excused = True
         self.forget_what_is_nowhere()
@@ -382,6 +405,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.hub.down.clear()
         self.hub.busy = 0.0 if without is None else 1.0
         for _ in range(12):
+            self.meet()
             self.say_birth(None)
             for stream in Stream:
                 if stream is not without:
@@ -422,7 +446,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     def send_all(self, stream: Stream) -> None:
         after = 0
-        while (window := self.outbox.window(stream, after)) is not None:
+        while (window := self.window(stream, after)) is not None:
             self.arrive(window.payload(self.now))
             after = window.last
 
@@ -438,6 +462,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.answer(fetch, Stream(fetch.stream), crash)
 
     def answer(self, fetch: Fetch, stream: Stream, crash: int | None) -> None:
+        self.meet()
         self.go_beyond_what_is_asked(fetch, stream)
         before = self.outbox.last()[Stream.ALARM]
         held: list[tuple[int, int]] = []
@@ -445,7 +470,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         # What was received is committed: only an older hub, or a new outbox, makes that something is nowhere.
         assert self.excused or self.outbox.last()[Stream.ALARM] == before
         for first, last in held:
-            window = self.outbox.window(stream, first - 1, last)
+            window = self.window(stream, first - 1, last)
             assert window is not None
             assert first <= window.first <= window.last <= last, "exactly what was asked for"
             self.up.append(window.payload(self.now))
@@ -460,3 +485,9 @@ class DeliveryMachine(RuleBasedStateMachine):
         fresh = {number + by: n for number, n in numbers.items() if number > asked - by}
         self.given[self.outbox.id, stream] = {i: n for i, n in numbers.items() if i <= asked - by} | fresh
         self.forget_what_is_nowhere()
+
+
+def _settle(outbox: Outbox, receipt: Receipt) -> None:
+    settled = outbox.settle(receipt.highest, receipt.met)
+    if settled.met:
+        outbox.release(receipt)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from lamplighter_agent.lives import Settled
 from lamplighter_agent.losses import Run
 from lamplighter_agent.outbox import Outbox
 from lamplighter_hub.ingest.group import Group
@@ -129,8 +130,15 @@ class HastyOutbox(Outbox):
 class StubbornOutbox(Outbox):
     """Gives numbers again that a later life of it has given."""
 
-    def go_beyond(self, highest: Mapping[Stream, int]) -> dict[Stream, int]:
-        return dict.fromkeys(highest, 0)
+    def go_beyond(self, highest: Mapping[Stream, int]) -> dict[Stream, int]:  # noqa: ARG002
+        return {}
+
+
+class TrustingOutbox(Outbox):
+    """Takes what an older copy recorded before its last start for something that the hub knows."""
+
+    def settle(self, highest: Mapping[Stream, int], met: Collection[str] | None) -> Settled:
+        return super().settle(highest, None if met is None else [life.id for life in self.lives()])
 
 
 class EvasiveOutbox(Outbox):
@@ -153,6 +161,7 @@ AGENTS: Final = {
     "forgets its numbers": ForgetfulOutbox,
     "frees past a hole": HastyOutbox,
     "gives numbers again": StubbornOutbox,
+    "takes every life for met": TrustingOutbox,
     "does not declare": EvasiveOutbox,
 }
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 
+from lamplighter_hub.errors import Unavailable
 from lamplighter_hub.keys import HubKeys
+from lamplighter_hub.presence.lives import Newborn
 from lamplighter_hub.services import Clock, Downlink, Services
 from lamplighter_protocols.commands import Fetch
 from lamplighter_protocols.presence import Birth, Presence
 from lamplighter_protocols.records import ReportedRecord, ResultRecord
 from lamplighter_protocols.topics import Channel, build
+
+log = logging.getLogger(__name__)
 
 
 class ServicesDirectory:
@@ -31,6 +36,14 @@ class ServicesDirectory:
     def session(self, agent: str) -> int:
         """Return the lowest session number of an agent that may still be there."""
         return self._services.presence.session(agent)
+
+    def meet(self, newborns: Sequence[Newborn]) -> dict[tuple[str, str], list[str]]:
+        """Return which lives of births are known; of none while the registry is away: those agents ask again."""
+        try:
+            return self._services.presence.lives.meet(newborns)
+        except Unavailable as error:
+            log.warning("%d birth(s) are answered later: %s", len(newborns), error)
+            return {}
 
     def heard(self, agents: dict[str, int]) -> None:
         """Note who was heard; ask those for their birth whose birth is not known."""

@@ -68,10 +68,10 @@ class Group:
                 turns[number].presences.append((agent, said, at))
         return turns
 
-    def births(self) -> dict[tuple[str, str], int]:
-        """Return which agents wait for the answer to a birth: the session, by agent and outbox."""
+    def births(self) -> dict[tuple[str, str], Birth]:
+        """Return the births that wait for an answer, by agent and outbox."""
         said = [(agent, birth) for agent, birth, _ in self.said if isinstance(birth, Birth)]
-        return {(agent, birth.outbox): birth.session for agent, birth in said if birth.outbox}
+        return {(agent, birth.outbox): birth for agent, birth in said if birth.outbox}
 
     def commit(self) -> Commit:
         """Return what the series store shall write, all or nothing."""

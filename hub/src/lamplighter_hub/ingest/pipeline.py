@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from lamplighter_hub.errors import Unavailable
@@ -22,6 +22,7 @@ from lamplighter_hub.ingest.judge import Judge
 from lamplighter_hub.ingest.newcomers import Newcomers
 from lamplighter_hub.ingest.plain import take_plain
 from lamplighter_hub.ledger.ledger import Ledger
+from lamplighter_hub.presence.lives import Newborn
 from lamplighter_hub.series.store import SeriesError, TimeSeries
 from lamplighter_hub.uplink.session import Message
 from lamplighter_protocols.envelope import wrap
@@ -64,6 +65,9 @@ class Directory(Protocol):
 
     def births(self, births: list[tuple[str, Birth, int]]) -> None:
         """Register what agents say of themselves and their devices."""
+
+    def meet(self, newborns: Sequence[Newborn]) -> dict[tuple[str, str], list[str]]:
+        """Return which lives of births are known, by agent and outbox."""
 
     def told(self, agent: str, presence: Presence, arrived_ms: int) -> None:
         """Take a will, a farewell or a sign of life."""
@@ -227,11 +231,21 @@ class Pipeline:
 
     def _send_receipts(self, group: Group) -> None:
         births = group.births()
-        for (agent, outbox), session in births.items():
-            known = max(session, self._directory.session(agent))
-            self._send_receipt(agent, self._ledger.answer(agent, outbox, known, self._clock()))
+        for (agent, _), answer in self._answers(births).items():
+            self._send_receipt(agent, answer)
         for agent, outbox in group.receipts - births.keys():
             self._send_receipt(agent, self._ledger.receipt(agent, outbox, self._clock()))
+
+    def _answers(self, births: Mapping[tuple[str, str], Birth]) -> dict[tuple[str, str], Receipt]:
+        """Return the answer to each birth: its session or a later one, and whether its numbers can be taken for new."""
+        answers = {}
+        for (agent, outbox), birth in births.items():
+            session = max(birth.session, self._directory.session(agent))
+            answers[agent, outbox] = self._ledger.answer(agent, outbox, session, self._clock())
+        newborns = [Newborn(*key, birth.lives, answers[key].highest) for key, birth in births.items() if birth.lives]
+        met = self._directory.meet(newborns) if newborns else {}
+        told = {(one.agent, one.outbox): met.get((one.agent, one.outbox), []) for one in newborns}
+        return answers | {key: answers[key].model_copy(update={"met": lives}) for key, lives in told.items()}
 
     def _send_receipt(self, agent: str, receipt: Receipt) -> None:
         said = self._worded(receipt).model_dump_json(exclude_defaults=True)

@@ -21,6 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from lamplighter_hub.presence import repository
+from lamplighter_hub.presence.lives import Lives
 from lamplighter_hub.registry.database import Database
 from lamplighter_hub.services import Clock, Live
 from lamplighter_protocols.presence import CONNECTION_LOST, SILENT, Birth, LinkUse, Presence
@@ -72,6 +73,7 @@ class PresenceService:
     """Any thread may call; nothing here waits for the database except `load`, `flush` and `sweep`."""
 
     def __init__(self, registry: Database, clock: Clock, live: Live) -> None:
+        self.lives = Lives(registry, clock)
         self._registry = registry
         self._clock = clock
         self._live = live

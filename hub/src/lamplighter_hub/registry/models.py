@@ -82,6 +82,17 @@ class Agent(Base):
     since: Mapped[int | None]
 
 
+class MetLife(Base):
+    """From one start of an agent to the next: one that the hub has met, the last few of each agent's outbox."""
+
+    __tablename__ = "met_lives"
+
+    agent: Mapped[str] = mapped_column(ForeignKey("agents.id"), primary_key=True)
+    outbox: Mapped[str] = mapped_column(String(26), primary_key=True)
+    life: Mapped[str] = mapped_column(String(26), primary_key=True)
+    met_at: Mapped[int]
+
+
 class Device(Base):
     """A device that an agent has named in a birth. `carried` is false once the agent no longer names it."""
 
