@@ -88,6 +88,7 @@ async def _serve(settings: Settings) -> None:
         services.access.local_access(settings.data, url)
         _greet(services, url, session.where)
         gc.collect()
+        gc.set_threshold(20_000)  # a group of messages makes more than the usual 700 at once, and they all stay
         gc.freeze()  # what the start made stays to the end: looking through it again took a tenth of ingest's time
         await running.enter_async_context(_demo(settings, services, url))
         await stop.wait()

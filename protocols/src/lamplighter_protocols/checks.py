@@ -118,12 +118,19 @@ def check_columns(
     While a device is `filling` a gap from what it kept, nothing is called a gap: it may close yet.
     """
     found = list(columns)
-    for rule in plan.rules:
-        _cross(rule, found)
-    steps = _Steps()
+    if len(found) > 1 and plan.rules:
+        _cross_all(plan.rules, found)
+    steps: _Steps | None = None
     for nth, column in enumerate(found):
         limits = plan.limits.get(column.metric)
-        if limits is not None and not _calm(limits, state.live, column, steps):
+        if limits is None:
+            continue
+        if len(column.times) == 1:
+            calm = _calm_one(limits, state.live, column)
+        else:
+            steps = steps or _Steps()
+            calm = _calm(limits, state.live, column, steps)
+        if not calm:
             found[nth] = _walk(limits, state, column, filling=filling)
     return found
 
@@ -172,6 +179,36 @@ class _Steps:
         steps = list(map(sub, times[1:], times))
         self.times = times
         self.shortest, self.longest = (min(steps), max(steps)) if steps else (math.inf, 0.0)
+
+
+def _calm_one(limits: Limits, live: bytearray, column: CheckedColumn) -> bool:
+    """The same as `_calm` for a column of one value, without the way around sequences."""
+    _, (t,), (number,), flags = column
+    if flags is not None or type(number) is not float:
+        return False
+    known = _PACKED.unpack_from(live, limits.place)
+    if not 0 < t - known[_T] <= limits.memory or not math.isfinite(number) or not _near_one(limits, known, t, number):
+        return False
+    *_, second, third, run_t, run = known
+    if limits.stuck < math.inf:
+        if not abs(number - run) <= limits.tolerance:
+            run_t, run = t, number
+        elif not t - run_t < limits.stuck:
+            return False
+    _PACKED.pack_into(live, limits.place, t, t, number, second, third, number, run_t, run)
+    return True
+
+
+def _near_one(limits: Limits, known: tuple[float, ...], t: int, number: float) -> bool:
+    """The same as `_near` for one value."""
+    _, good_t, good, first, second, third, _, run = known
+    spike, rate = limits.spike, limits.rate
+    if limits.circular and not abs(number - run) <= _HALF_TURN:
+        return False
+    # what is not known is not a number, and no comparison with it is true
+    if abs(number - first) > spike or abs(number - second) > spike or abs(number - third) > spike:
+        return False
+    return rate == math.inf or abs(number - good) <= rate * (t - good_t)
 
 
 def _calm(limits: Limits, live: bytearray, column: CheckedColumn, steps: _Steps) -> bool:
@@ -252,33 +289,31 @@ def _equal(times: Sequence[int], numbers: Sequence[float], known: tuple[float, f
 
 
 def _walk(limits: Limits, state: State, column: CheckedColumn, *, filling: bool) -> CheckedColumn:
-    """Judge a column value by value."""
+    """Judge a column value by value: what is newer than all before in one lane, what is late in the other."""
     before = column.qualities or [None] * len(column.times)
-    flags: _Flags = [
-        _judge(limits, state, row, filling=filling) for row in zip(column.times, column.values, before, strict=True)
-    ]
+    live, late = _known(state.live, limits), _known(state.late, limits)
+    flags: _Flags = []
+    moved = False
+    for t, value, flag in zip(column.times, column.values, before, strict=True):
+        ahead = t > live[_T]
+        moved = moved or not ahead
+        found = _step(limits, live if ahead else late, t, value, flag)
+        if found is Quality.GAP and (filling or not ahead):
+            found = None
+        flags.append(flag or found)
+    _PACKED.pack_into(state.live, limits.place, *live)
+    if moved:
+        state.late = state.late or _unknown(len(state.live) // _PACKED.size)
+        _PACKED.pack_into(state.late, limits.place, *late)
     return column if flags == list(before) else column._replace(qualities=flags)
 
 
-def _judge(
-    limits: Limits, state: State, row: tuple[int, Value | None, Quality | None], *, filling: bool
-) -> Quality | None:
-    t, _, flag = row
-    ahead = t > _PACKED.unpack_from(state.live, limits.place)[_T]
-    if not ahead and state.late is None:
-        state.late = _unknown(len(state.live) // _PACKED.size)
-    lane = state.live if ahead or state.late is None else state.late
-    known = list(_PACKED.unpack_from(lane, limits.place))
-    found = _step(limits, known, row)
-    _PACKED.pack_into(lane, limits.place, *known)
-    if flag is not None or found is not Quality.GAP:
-        return flag or found
-    return found if ahead and not filling else None
+def _known(lane: bytearray | None, limits: Limits) -> _Known:
+    return list(_PACKED.unpack_from(lane, limits.place)) if lane else list(_NOTHING)
 
 
-def _step(limits: Limits, known: _Known, row: tuple[int, Value | None, Quality | None]) -> Quality | None:
+def _step(limits: Limits, known: _Known, t: int, value: Value | None, flag: Quality | None) -> Quality | None:
     """Take one value up in what is known of its lane; return the flag that it deserves."""
-    t, value, flag = row
     pause = t - known[_T]
     gap = Quality.GAP if limits.gap < pause < math.inf else None
     if not 0 < pause <= limits.memory:  # nothing is known, or too old, or this goes back
@@ -291,23 +326,23 @@ def _step(limits: Limits, known: _Known, row: tuple[int, Value | None, Quality |
     if found is None and flag is None:
         known[_GOOD_T], known[_GOOD] = t, number
     known[_FIRST], known[_SECOND], known[_THIRD] = known[_SECOND], known[_THIRD], number
-    still = _still(limits, known, t, number)
+    still = _still(limits, known, t, number) if limits.stuck < math.inf else None
     return found or still or gap
 
 
 def _unlikely(limits: Limits, known: _Known, t: int, number: float) -> Quality | None:
     away: Callable[[float, float], float] = _round if limits.circular else sub
-    three = sorted(away(number, known[slot]) for slot in (_FIRST, _SECOND, _THIRD))
-    if known[_FIRST] == known[_FIRST] and abs(three[1]) > limits.spike:
-        return Quality.SPIKE
-    if abs(away(number, known[_GOOD])) > limits.rate * (t - known[_GOOD_T]):
+    first, second, third = known[_FIRST], known[_SECOND], known[_THIRD]
+    if limits.spike < math.inf and not math.isnan(first):  # three are known
+        three = sorted((away(number, first), away(number, second), away(number, third)))
+        if abs(three[1]) > limits.spike:
+            return Quality.SPIKE
+    if limits.rate < math.inf and abs(away(number, known[_GOOD])) > limits.rate * (t - known[_GOOD_T]):
         return Quality.RATE_OF_CHANGE
     return None
 
 
 def _still(limits: Limits, known: _Known, t: int, number: float) -> Quality | None:
-    if limits.stuck == math.inf:
-        return None
     away: Callable[[float, float], float] = _round if limits.circular else sub
     if not abs(away(number, known[_RUN])) <= limits.tolerance:
         known[_RUN_T], known[_RUN] = t, number
@@ -323,12 +358,16 @@ def _round(a: float, b: float) -> float:
     return (a - b + 180) % 360 - 180
 
 
-def _cross(rule: Rule, columns: list[CheckedColumn]) -> None:
-    """Flag the rows of a record in which a rule between metrics is broken, in each of its metrics."""
-    places = {column.metric: nth for nth, column in enumerate(columns)}
-    mine = [places[name] for name in rule.metrics if name in places]
-    if len(mine) < len(rule.metrics):
-        return
+def _cross_all(rules: Sequence[Rule], columns: list[CheckedColumn]) -> None:
+    """Flag the rows of a record in which rules between its metrics are broken."""
+    names = [column.metric for column in columns]
+    for rule in rules:
+        if all(map(names.__contains__, rule.metrics)):
+            _cross(rule, columns, [names.index(name) for name in rule.metrics])
+
+
+def _cross(rule: Rule, columns: list[CheckedColumn], mine: Sequence[int]) -> None:
+    """Flag the rows in which a rule is broken, in each of its metrics, which are `mine` of the columns."""
     compared = [columns[nth] for nth in mine]
     if _holds(rule.asked, compared):
         return

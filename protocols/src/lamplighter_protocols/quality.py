@@ -8,6 +8,7 @@ metric: the rest of the record goes through.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Final, NamedTuple, Protocol
 
 from lamplighter_protocols.errors import BadField
@@ -66,6 +67,10 @@ def check_record(profile: Profile, record: Columns) -> tuple[list[CheckedColumn]
     taken: list[CheckedColumn] = []
     refused: list[BadField] = []
     for name, values in record.m.items():
+        known = profile.metrics.get(name)
+        if known is not None and name not in flags and _plainly_good(known, values):
+            taken.append(CheckedColumn(name, times, values, None))
+            continue
         try:
             column = _checked(_metric(profile, name), name, times, values, flags.get(name))
         except BadField as error:
@@ -96,12 +101,14 @@ def _metric(profile: Profile, name: str) -> Metric:
 def _checked(
     metric: Metric,
     name: str,
-    times: list[int],
+    times: Sequence[int],
     values: Sequence[Value | None],
     flags: Sequence[Quality | None] | None,
 ) -> CheckedColumn:
-    if flags is None and _plainly_good(metric, values):
-        return CheckedColumn(name, times, values, None)
+    if flags is None:
+        times, values = _filled(times, values)
+        if _plainly_good(metric, values):
+            return CheckedColumn(name, times, values, None)
     present = [value for value in values if value is not None]
     if present:
         _check_type(metric, name, present[0])  # a column of the contract holds values of one type
@@ -110,16 +117,23 @@ def _checked(
     return _present(name, times, values, flags)
 
 
+def _filled(times: Sequence[int], values: Sequence[Value | None]) -> tuple[list[int], list[Value | None]]:
+    """Leave out the rows without value of a column without flags."""
+    there = [value is not None for value in values]
+    return list(compress(times, there)), list(compress(values, there))
+
+
 def _plainly_good(metric: Metric, values: Sequence[Value | None]) -> bool:
     """True for a full column of numbers in range: the common case, told by two passes that make no object."""
-    if metric.type != "number" or type(values[0]) is not float:
+    if metric.type != "number" or not values or type(values[0]) is not float or values[-1] is None:
         return False
     numbers: Sequence[float] = values  # type: ignore[assignment]
     try:
         low, high = min(numbers), max(numbers)
     except TypeError:  # a null cannot be compared
         return False
-    return metric.range is None or (metric.range[0] <= low and high <= metric.range[1])
+    limits = metric.range
+    return limits is None or (limits[0] <= low and high <= limits[1])
 
 
 def _check_type(metric: Metric, name: str, value: Value | None) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import paho.mqtt.client as paho
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
-from lamplighter_hub.uplink.packets import PUBLISH_0, Publish, frame, read_publishes
+from lamplighter_hub.uplink.packets import PUBLISH_0, Publish, frame, publish, read_publishes
 
 TOPICS = st.text(st.characters(codec="utf-8", exclude_characters="+#\x00"), min_size=1, max_size=40)
 PAYLOADS = st.one_of(st.binary(max_size=300), st.integers(0, 40_000).map(bytes))
@@ -54,7 +55,19 @@ def test_qos_1_stays_and_its_frame_is_known(topic: str, payload: bytes) -> None:
     assert read_publishes(packet + b"\x30\x03\x00\x01o") == ([], 0)
     found = frame(packet, 0)
     assert found is not None
-    assert found.end == len(packet)
+    assert found[1] == len(packet)
+
+
+@given(TOPICS, PAYLOADS)
+def test_what_is_put_on_the_stream_is_what_paho_would_write(topic: str, payload: bytes) -> None:
+    assert publish(topic, payload) == written(topic, payload, qos=0, retain=False)
+
+
+@pytest.mark.parametrize("length", [0, 120, 121, 122, 16_375, 16_376, 16_377, 2_097_144, 2_097_145, 2_097_146])
+def test_lengths_at_which_another_byte_is_needed(length: int) -> None:
+    packet = publish("topic", bytes(length))
+    assert packet == written("topic", bytes(length), qos=0, retain=False)
+    assert read_publishes(packet) == ([Publish(b"topic", bytes(length), False)], len(packet))
 
 
 @given(st.binary(max_size=60))

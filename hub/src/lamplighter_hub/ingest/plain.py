@@ -16,6 +16,7 @@ from msgspec.json import Decoder
 from lamplighter_hub.ingest.batches import OwnerProfile
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.ingest.times import possible
+from lamplighter_hub.ledger.account import Key
 from lamplighter_hub.series.store import Samples
 from lamplighter_protocols.envelope import unwrap
 from lamplighter_protocols.model import EARLIEST, LATEST
@@ -69,7 +70,10 @@ def take_plain(group: Group, agent: str, payload: bytes, owner: OwnerProfile) ->
     Raises BadEnvelope.
     """
     batch = read_plain(payload)
-    if batch is None or not group.draft.awaits(agent, batch.outbox, batch.stream, batch.first):
+    if batch is None:
+        return False
+    key = Key(agent, batch.outbox, batch.stream)
+    if not group.draft.awaits(key, batch.first):
         return False
     found = []
     for record in batch.records:
@@ -79,11 +83,12 @@ def take_plain(group: Group, agent: str, payload: bytes, owner: OwnerProfile) ->
         found.append((record.device, *good))
     filling = batch.held.get(Stream.BACKLOG, 0) > 0
     for device, profile, columns in found:
-        for column in group.judgement.of(profile, device, columns, filling=filling):
-            group.samples.append(Samples(device, *column))
-            group.points += len(column.times)
-    group.draft.extend(agent, batch.outbox, batch.stream, batch.first, len(found))
-    group.draft.heed(agent, batch.outbox, batch.held, batch.freed)
+        judged = group.judgement.of(profile, device, columns, filling=filling)
+        group.samples += [Samples(device, *column) for column in judged]
+        group.points += sum([len(column.times) for column in judged])
+    group.draft.extend(key, batch.first, len(found))
+    if batch.held or batch.freed:
+        group.draft.heed(agent, batch.outbox, batch.held, batch.freed)
     group.receipts.add((agent, batch.outbox))
     group.records += len(found)
     return True

@@ -109,15 +109,14 @@ class Draft:
         else:
             self._run(key, mark.first, mark.last).add(mark.stored, mark.duplicate, mark.quarantined)
 
-    def awaits(self, agent: str, outbox: str, stream: Stream, first: int) -> bool:
+    def awaits(self, key: Key, first: int) -> bool:
         """Whether a stream is known and this is its very next number. What is not known is not opened by asking."""
-        key = Key(agent, outbox, stream)
         account = self._accounts.get(key) or (self.account(key) if self._ledger.knows(key) else None)
         return account is not None and first > 1 and first == account.seen.highest + 1
 
-    def extend(self, agent: str, outbox: str, stream: Stream, first: int, count: int) -> None:
+    def extend(self, key: Key, first: int, count: int) -> None:
         """Book so many records that a stream awaited, all of which are kept."""
-        key, last = Key(agent, outbox, stream), first + count - 1
+        last = first + count - 1
         account = self.account(key)
         account.seen.add(first, last)
         account.received += count
