@@ -83,13 +83,13 @@ class Inbox:
 
     def put_all(self, messages: Sequence[Message]) -> None:
         """Add QoS 0 messages as long as there is room; the rest is shed and counted."""
+        size = _size(messages)
         with self._filled:
-            for message in messages:
-                if self._has_room(message):
-                    self._waiting.append(message)
-                    self._size += message.size
-                else:
-                    self.shed += 1
+            if len(self._waiting) + len(messages) <= self._budget.messages and self._size + size <= self._budget.size:
+                self._waiting.extend(messages)
+                self._size += size
+            else:
+                self._put_some(messages)
             self._filled.notify()
 
     def take(self, limit: int, timeout_s: float) -> list[Message]:
@@ -97,7 +97,7 @@ class Inbox:
         with self._filled:
             self._filled.wait_for(lambda: self._waiting or self._closed, timeout_s)
             taken = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
-            self._size -= sum(message.size for message in taken)
+            self._size -= _size(taken)
             return taken
 
     def close(self) -> None:
@@ -106,9 +106,22 @@ class Inbox:
             self._closed = True
             self._filled.notify_all()
 
+    def _put_some(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if self._has_room(message):
+                self._waiting.append(message)
+                self._size += message.size
+            else:
+                self.shed += 1
+
     def _has_room(self, message: Message) -> bool:
         times = 2 if message.qos else 1
         return (
             len(self._waiting) < self._budget.messages * times
             and self._size + message.size <= self._budget.size * times
         )
+
+
+def _size(messages: Sequence[Message]) -> int:
+    """Bytes that messages occupy together, about."""
+    return sum(len(one.topic) + len(one.payload) for one in messages) + MESSAGE_OVERHEAD * len(messages)

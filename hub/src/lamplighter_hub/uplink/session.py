@@ -29,7 +29,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from lamplighter_hub.uplink.address import BadBrokerUrl, BrokerAddress, parse_url
 from lamplighter_hub.uplink.inbox import Budget, Inbox, Message
-from lamplighter_hub.uplink.packets import Publish
+from lamplighter_hub.uplink.packets import Publish, publish
 from lamplighter_hub.uplink.sockets import BufferedSocket
 from lamplighter_protocols import topics
 
@@ -255,7 +255,7 @@ class Session:
             stream.fetch()
         self._read(stream)
         self._answer()
-        self._send()
+        self._send(stream)
         self._client.loop_misc()
         self._flush(stream)
 
@@ -277,8 +277,9 @@ class Session:
             name = _text(topic)
             if name and not retain:
                 messages.append(Message(name, payload, 0, False, 0, now, generation))
-            self.counters.retained += retain
-            self.counters.unreadable += not name
+            else:
+                self.counters.retained += retain
+                self.counters.unreadable += not name
         self._inbox.put_all(messages)
 
     def _answer(self) -> None:
@@ -290,15 +291,15 @@ class Session:
             self._client.ack(mid, 1)
             self.counters.acknowledged += 1
 
-    def _send(self) -> None:
-        if self._client.want_write():
-            return  # the broker is slow: what waits here is bounded, what waits in paho is not
+    def _send(self, stream: BufferedSocket) -> None:
+        """Put our own messages behind what paho has written, which is whole packets unless it waits to write more."""
+        if not self._outgoing or self._client.want_write() or not stream.takes:
+            return  # the broker is slow: what waits here is bounded
         with self._lock:
             outgoing = list(self._outgoing)
             self._outgoing.clear()
             self._outgoing_bytes = 0
-        for topic, payload in outgoing:
-            self._client.publish(topic, payload)
+        stream.send(b"".join(publish(topic, payload) for topic, payload in outgoing))
         self.counters.published += len(outgoing)
 
     def _flush(self, stream: BufferedSocket) -> bool:
@@ -320,7 +321,7 @@ class Session:
             return
         stream = self._client.buffered
         self._answer()
-        self._send()
+        self._send(stream)
         self._client.disconnect()
         end = time.monotonic() + LINGER_S
         while self._flush(stream) and time.monotonic() < end:

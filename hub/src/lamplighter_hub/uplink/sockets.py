@@ -73,8 +73,9 @@ class BufferedSocket:
             return len(self._received) - start
         if place is None:
             return 0
-        size = place.end - start
-        ours = self._received[start] in PUBLISH_0 and size <= MAX_HELD and place.end > len(self._received)
+        _, end = place
+        size = end - start
+        ours = self._received[start] in PUBLISH_0 and size <= MAX_HELD and end > len(self._received)
         return 0 if ours else size
 
     def pending(self) -> int:
@@ -88,10 +89,15 @@ class BufferedSocket:
 
     def send(self, data: bytes | bytearray) -> int:
         """Take the bytes for the next flush. Raises BlockingIOError when the peer has not taken the last ones."""
-        if len(self._unsent) > MAX_UNSENT:
+        if not self.takes:
             raise BlockingIOError
         self._unsent += data
         return len(data)
+
+    @property
+    def takes(self) -> bool:
+        """Whether there is room for what shall be sent."""
+        return len(self._unsent) <= MAX_UNSENT
 
     @property
     def unsent(self) -> int:
