@@ -30,9 +30,10 @@ log = logging.getLogger(__name__)
 
 MOST_ENTRIES: Final = 1_000
 """Released with one commit at most."""
-MOST_VALUES: Final = 200_000
+MOST_VALUES: Final = 100_000
 """Values in one commit at most, so that ingest is not kept for long."""
-PAGE: Final = 100
+PAGE: Final = 1_000
+"""Entries that are read at once; all of quarantine is 64 MiB at most."""
 MOST_TOLD: Final = 20
 UNDER_WAY: Final = "release_under_way"
 BY_ITSELF: Final = "hub"

@@ -28,7 +28,7 @@ class Limits(NamedTuple):
 
     memory: str = "512MB"
     threads: int = 2
-    quarantine_rows: int = 10_000
+    quarantine_rows: int = 50_000
     quarantine_bytes: int = 64 * 1024 * 1024
     loose_marks: int = 50_000
 

@@ -60,7 +60,7 @@ class Limits(NamedTuple):
     letting old data go may take.
     """
 
-    quarantine_rows: int = 10_000
+    quarantine_rows: int = 50_000
     quarantine_bytes: int = 64 * 1024 * 1024
     records: int = 50_000
     share: float = 0.1
