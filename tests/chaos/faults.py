@@ -26,6 +26,7 @@ from services.wait import eventually
 
 Mend = Callable[[], None]
 KILLS: Final = 2
+STARTS: Final = 2
 LONGEST_LIFE_S: Final = 1.5
 JUMPS_S: Final = (-86_400, -3_600, -120, 120, 3_600, 86_400)
 DEAF: Final = (Line.SWALLOWS, Line.SWALLOWS_UP, Line.SWALLOWS_DOWN)
@@ -175,14 +176,21 @@ def _hub_disk_slow(world: World, _: str, __: random.Random) -> Mend:
 
 
 def _store_disk_full(world: World, victim: str, _: random.Random) -> Mend:
-    """A write that failed stays failed in InfluxDB's log until it is started again."""
-    stores = _stores(world)
+    """A write that failed stays failed in InfluxDB's log until it is started again, twice and without a write between.
+
+    The first start cuts the torn entry off its log and goes on writing behind where that was; the next start takes the
+    gap for the log's end, and what was confirmed behind it is gone.
+    """
+    stores, line = _stores(world), world.proxies[victim]
     stores.disks[victim].fill()
 
     def mend() -> None:
         stores.disks[victim].drain()
-        stores.influx.kill()
-        stores.influx.start()
+        line.become(Line.CUT)
+        for _start in range(STARTS):
+            stores.influx.kill()
+            stores.influx.start()
+        line.become(Line.WHOLE)
 
     return mend
 

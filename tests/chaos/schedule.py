@@ -91,7 +91,7 @@ COSTS_S: Final[Mapping[Fault, float]] = {
     Fault.KILL_BROKER: 1.0,
     Fault.BROKER_AMNESIA: 1.0,
     Fault.HUB_WRITES_FAIL: 1.0,
-    Fault.STORE_DISK_FULL: 1.0,
+    Fault.STORE_DISK_FULL: 3.0,
 }
 """What mending takes beside that: a start of the hub."""
 GAP_S: Final = (0.5, 3.0)
