@@ -50,6 +50,8 @@ class Ageing:
         try:
             self._services.series.expire(self.policy, now)
         except SeriesError as error:
+            if self._stop.is_set():
+                return
             self.trouble = str(error)
             log.warning("old data will be looked at again: %s", error)
             return

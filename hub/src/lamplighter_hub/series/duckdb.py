@@ -185,7 +185,7 @@ class DuckDbSeries:
         self._sealer.stop()
         with self._copier.working, self._writing:
             self._closed = True
-            self._engine.drop()
+            self._engine.close()
 
     def commit(self, commit: Commit) -> None:
         """Make all of it durable, or nothing."""

@@ -14,6 +14,8 @@ import numpy as np
 from lamplighter_hub.series.columns import array
 from lamplighter_hub.series.store import SeriesError, StoreUnavailable
 
+_CLOSING_S: Final = 5.0
+_CLOSING_TRIES: Final = 100
 Cursor = duckdb.DuckDBPyConnection
 EngineError = duckdb.Error
 NEVER_STORABLE: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError, duckdb.NotSupportedError)
@@ -40,8 +42,11 @@ class Engine:
         self.path = path
         self.threads = limits.threads
         self._limits = limits
-        self._handing = threading.Lock()
+        self._handing = threading.Condition()
         self._database: Cursor | None = None
+        self._used: list[Cursor] = []
+        self._busy = 0
+        self._closing = False
 
     @property
     def is_open(self) -> bool:
@@ -61,6 +66,23 @@ class Engine:
             with suppress(EngineError):  # a reader is at work: the file is let go of when it has ended
                 database.close()
 
+    def close(self) -> None:
+        """Let go of the file for good, and first end what is being asked, with an error for who asked.
+
+        A process that ends while a thread is in the database is aborted by it.
+        """
+        self._closing = True
+        with self._handing:
+            database, self._database = self._database, None
+            for _ in range(_CLOSING_TRIES):
+                for cursor in self._used:
+                    cursor.interrupt()
+                if self._handing.wait_for(lambda: not self._busy, _CLOSING_S / _CLOSING_TRIES):
+                    break
+        if database is not None:
+            with suppress(EngineError):  # somebody has stopped in the middle of a list
+                database.close()
+
     def cursor(self) -> Cursor:
         """Return a new cursor. Raises StoreUnavailable when the file is closed."""
         with self._handing:
@@ -71,25 +93,38 @@ class Engine:
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
         """Give a cursor whose changes become durable together. Raises EngineError."""
-        db = self.cursor()
-        try:
+        with self._using() as db:
             db.execute("BEGIN")
             yield db
             db.execute("COMMIT")
-        finally:
-            db.close()
 
     @contextmanager
     def read(self) -> Iterator[Cursor]:
         """Give a cursor that sees one state of the file all along. Raises SeriesError."""
-        db = self.cursor()
+        with self._using() as db:
+            try:
+                db.execute("BEGIN")
+                yield db
+            except EngineError as error:
+                if self._closing:
+                    raise StoreUnavailable(f"{self.path.name} is closed") from error
+                raise SeriesError(f"{self.path.name} could not be read: {line(error)}") from error
+
+    @contextmanager
+    def _using(self) -> Iterator[Cursor]:
+        with self._handing:
+            db = self.cursor()
+            self._used.append(db)
+            self._busy += 1
         try:
-            db.execute("BEGIN")
             yield db
-        except EngineError as error:
-            raise SeriesError(f"{self.path.name} could not be read: {line(error)}") from error
         finally:
+            with self._handing:  # nobody interrupts it while it is being closed
+                self._used = [one for one in self._used if one is not db]
             db.close()
+            with self._handing:
+                self._busy -= 1
+                self._handing.notify_all()
 
 
 def scratch() -> Cursor:

@@ -192,6 +192,7 @@ class Expiry:
         self._forgotten |= {(level, one): t for one, t in fresh.items()}
 
     def _delete_rolled(self, level: Level, before: int, **tags: str) -> None:
+        self._ready()
         self._influx.delete(rolled.NAMES[level], EARLIEST_NS, before * NS - 1, **tags)
 
     # events
@@ -218,6 +219,7 @@ class Expiry:
 
         while (start := looked.get(device, BEGINNING)) < before:
             with self._writing:
+                self._ready()
                 rows = self._reader.event_rows(device, start, before)
                 for is_old, run in groupby(rows, goes):
                     found = [row[0] for row in run]
