@@ -155,6 +155,7 @@ class Expiry:
         self._journal.begin(reach)
         if lines := "".join(self._lines(sums, day, number)):
             self._influx.write(lines.encode())
+        self._reader.has_rolled = True
         self._moves.begin(series)
         try:
             self._journal.finish((), (), totals, Move(number, day, day + DAY_MS, series))
@@ -162,7 +163,6 @@ class Expiry:
             self._moves.end()
             raise
         self._broken = None
-        self._reader.has_rolled = True
         self.settle()
 
     def _lines(self, sums: Sequence[_Sum], day: int, number: int) -> Iterator[str]:

@@ -120,11 +120,12 @@ class Reader:
         self, device: str, metric: str, start: int, end: int, width_ms: int, aggregation: Aggregation
     ) -> list[Bucket]:
         """Return the buckets of a series, also of points that went and whose roll-ups are left."""
-        level = level_for(width_ms, aggregation) if self.has_rolled else None
-        if level is None:
-            return self._raw_buckets(device, metric, start, end, width_ms, aggregation)
 
         def ask() -> list[Bucket]:
+            # Asked anew each time: the very first points may be giving way just now.
+            level = level_for(width_ms, aggregation) if self.has_rolled else None
+            if level is None:
+                return self._raw_buckets(device, metric, start, end, width_ms, aggregation)
             found = self._rolled(device, metric, start, end, level)
             reducer = Reducer(width_ms, aggregation)
             reducer.take_rolled(found)
