@@ -402,7 +402,7 @@ class InfluxSeries:
             for first in range(0, self._before, PAGE):
                 if self._stop.is_set():
                     return
-                self._look_back([first])
+                self._look_back(range(first, min(first + PAGE, self._before)))
         except SeriesError as error:
             if not self._stop.is_set():
                 log.warning("the newest values will be looked up when they are asked for: %s", error)
