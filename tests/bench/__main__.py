@@ -34,9 +34,10 @@ def take(measure: Measure, given: argparse.Namespace) -> tuple[list[Figure], lis
         figures: list[Figure] = []
         try:
             figures += measure.take(setting)
-        except AssertionError as error:
+        except Exception as error:  # noqa: BLE001 - supervision: what the others measured is kept and shown
             traceback.print_exc()
-            figures.append(Figure(measure.name, None, "", note=f"{FAILED}: {str(error).splitlines()[0]}"))
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            figures.append(Figure(measure.name, None, "", note=f"{FAILED}: {why}"))
         finally:
             children.end()
         return figures, setting.timelines

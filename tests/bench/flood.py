@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -111,7 +112,13 @@ def _discard(stream: socket.socket) -> None:
             pass
 
 
-if __name__ == "__main__":
+def command(port: int, user: str, password: str, points: int, seconds: float, *options: str) -> list[str]:
+    """Return the arguments of this program. A password may begin with a dash, and is no option then."""
+    return [*options, "--", str(port), user, password, str(points), f"{seconds:g}"]
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the arguments of this program."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("port", type=int)
     options.add_argument("user")
@@ -120,6 +127,10 @@ if __name__ == "__main__":
     options.add_argument("seconds", type=float)
     options.add_argument("--lines", choices=FORMS, help="line protocol in place of batches")
     options.add_argument("--rate", type=float, default=0, help="messages a second; as many as are read when not given")
-    given = options.parse_args()
+    return options.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    given = parsed(sys.argv[1:])
     made = new_lines(given.user, given.points, given.lines) if given.lines else batches(given.user, given.points)
     print(main(given.port, given.user, given.password, made, given.seconds, given.rate))

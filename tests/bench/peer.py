@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import httpx
 
+from bench.flood import FORMS
 from bench.frame import cpu_s
 from lamplighter_protocols import topics
 from services.influx import ORG, Influxd, influxd
@@ -21,7 +22,8 @@ from services.process import Child, Children
 from services.wait import eventually
 
 PROGRAMS = ("telegraf", "influxd")
-USER = "telegraf"
+USERS = {form: f"telegraf-{form}" for form in FORMS}
+"""Each form has a session of its own: a broker keeps for a session what it did not take, in the form that it had."""
 BUCKET = "peer"
 OFFERED = {1: 80_000, 10: 32_000, 60: 8_000}
 """Messages a second to Telegraf for each size: more than it takes, few enough that sending leaves it the machine."""
@@ -83,12 +85,12 @@ def stored_lines(metrics: str) -> int:
 
 
 @contextmanager
-def running(folder: Path, broker: str, password: str) -> Iterator[Peer]:
+def running(folder: Path, broker: str, user: str, password: str) -> Iterator[Peer]:
     """Run both for as long as the block, with a new store. `broker` is HOST:PORT."""
     with influxd(folder / "influx") as server:
         children = Children(folder)
         configuration = folder / "telegraf.conf"
-        configuration.write_text(conf(broker, password, server.url, server.token, server.make_bucket(BUCKET)))
+        configuration.write_text(conf(broker, user, password, server.url, server.token, server.make_bucket(BUCKET)))
         program = find("telegraf")
         assert program, lacking()
         try:
@@ -99,7 +101,7 @@ def running(folder: Path, broker: str, password: str) -> Iterator[Peer]:
             children.end()
 
 
-def conf(broker: str, password: str, url: str, token: str, bucket: str) -> str:
+def conf(broker: str, user: str, password: str, url: str, token: str, bucket: str) -> str:
     """Return a configuration that acknowledges a message once InfluxDB has written it: Telegraf's own defaults, but for
     sizes that would hold it back, and for the name of the machine in every line."""
     return f"""
@@ -115,8 +117,8 @@ servers = ["tcp://{broker}"]
 topics = ["{topics.hub_filter()}"]
 qos = 1
 persistent_session = true
-client_id = "{USER}"
-username = "{USER}"
+client_id = "{user}"
+username = "{user}"
 password = {json.dumps(password)}
 max_undelivered_messages = 20000
 data_format = "influx"

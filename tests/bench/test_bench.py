@@ -14,7 +14,7 @@ from bench import peer
 from bench.bare import MESSAGES, columns_of, commit_of, pace
 from bench.charts import column_of, shown
 from bench.crowds import joined
-from bench.flood import FORMS, OUTBOX, ROWS, VALUES, lines, new_lines, points_a_line
+from bench.flood import FORMS, OUTBOX, ROWS, VALUES, command, lines, new_lines, parsed, points_a_line
 from bench.frame import Figure, children_of, slope, table
 from bench.ingest import unwatched
 from bench.measures import MEASURES
@@ -69,6 +69,13 @@ def test_no_device_of_a_flood_tells_of_a_time_twice(form: str) -> None:
                     assert point not in seen
                     seen.add(point)
     assert len(seen) == 30 * 50 * 60
+
+
+@pytest.mark.parametrize("password", ["secret", "-secret", "--rate"])
+def test_a_password_is_no_option_of_a_flood(password: str) -> None:
+    given = parsed(command(1883, "flood-1", password, 60, 4.5, "--lines", VALUES, "--rate", "100.5"))
+    assert (given.port, given.user, given.password) == (1883, "flood-1", password)
+    assert (given.points, given.seconds, given.lines, given.rate) == (60, 4.5, VALUES, 100.5)
 
 
 def test_what_influxdb_says_of_itself() -> None:

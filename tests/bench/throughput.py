@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import peer
+from bench import flood, peer
 from bench.flood import FORMS, ROWS, VALUES, points_a_line
 from bench.frame import BIN, Figure, Setting, cpu_s
 from lamplighter_protocols import topics
@@ -109,7 +109,8 @@ class Stage:
         """Let clients offer the same readings to Telegraf; count what InfluxDB has written in the middle of it."""
         place = self.folder / f"peer-{form}"
         place.mkdir()
-        with peer.running(place, f"127.0.0.1:{self.broker.port}", self.passwords[peer.USER]) as both:
+        user = peer.USERS[form]
+        with peer.running(place, f"127.0.0.1:{self.broker.port}", user, self.passwords[user]) as both:
             floods = self._flood("--lines", form, "--rate", str(peer.OFFERED[self.points] / FLOODS))
             eventually(lambda: both.count().lines > 0, within_s=20)
             _pass(WARM_UP_S)
@@ -117,11 +118,13 @@ class Stage:
             _pass(self.at.seconds)
             after = both.count()
             offered = self._offered(floods) * self.points
+        most, stored = offered * self._flood_s, after.lines * points_a_line(self.points, form)
+        assert stored <= 1.001 * most, f"{stored:,.0f} points are stored, and only {most:,.0f} were sent"
         return peer.taken(before, after, points_a_line(self.points, form), offered)
 
     def others(self) -> None:
         """Let the hub go, and those take its place that may read what it read."""
-        names = [USER, peer.USER, *FLOODERS]
+        names = [USER, *peer.USERS.values(), *FLOODERS]
         given = self.hub.post("agents", {"agents": [{"id": name} for name in names]})["items"]
         self.passwords = {item["agent"]: item["password"] for item in given}
         self.hub.running.stop()
@@ -134,13 +137,15 @@ class Stage:
         return [self._flooder(name, options) for name in FLOODERS]
 
     def _flooder(self, name: str, options: Sequence[str]) -> Child:
-        argv = [sys.executable, "-m", "bench.flood", str(self.broker.port), name, self.passwords[name]]
-        return self.at.children.start([*argv, str(self.points), f"{self._flood_s:g}", *options])
+        asked = flood.command(self.broker.port, name, self.passwords[name], self.points, self._flood_s, *options)
+        return self.at.children.start([sys.executable, "-m", "bench.flood", *asked])
 
     def _offered(self, floods: Sequence[Child]) -> float:
         """Wait for the end of a flood; return how many messages a second it was."""
-        eventually(lambda: not any(flood.running for flood in floods), within_s=60)
-        return sum(int(flood.said()) for flood in floods) / self._flood_s
+        eventually(lambda: not any(one.running for one in floods), within_s=60)
+        for one in floods:
+            assert one.process.returncode == 0, f"a flood ended: {one.said()[-1000:]}"
+        return sum(int(one.said()) for one in floods) / self._flood_s
 
     def _swarm(self) -> list[str]:
         return [
@@ -241,7 +246,7 @@ def _staged(at: Setting, folder: Path, points: int) -> Iterator[Stage]:
     port, place = free_port(), folder / "mosquitto"
     made = json.loads(_lamplighter("mosquitto-conf", place, "--port", port, "--json"))
     acl = place / "acl"
-    allowed = "".join(f"user {user}\ntopic read {topics.hub_filter()}\n" for user in (USER, peer.USER))
+    allowed = "".join(f"user {user}\ntopic read {topics.hub_filter()}\n" for user in (USER, *peer.USERS.values()))
     acl.write_text(acl.read_text() + allowed)
     if os.geteuid() == 0:  # else Mosquitto becomes another user who may not write here
         (place / "local.d" / "user.conf").write_text("user root\n")
