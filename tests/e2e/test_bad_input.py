@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(300)
 
 SEED: Final = 20_260_101
 OF_EACH: Final = 1_100
-"""Payloads of each of the ten kinds; together more than quarantine keeps."""
+"""Payloads of each of the ten kinds."""
 BODIES: Final = 1_600
 CONFIGURATIONS: Final = 300
 COMMANDS: Final = 300
