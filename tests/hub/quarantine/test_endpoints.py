@@ -51,6 +51,10 @@ def test_an_operator_looks_then_releases_once(tmp_path: Path) -> None:
         assert (seen["released"], seen["staying"], seen["earliest"], hub.powers()) == (1, 1, START, [])
         assert seen["kept"][0]["id"] == listed[0]["id"]
 
+        elsewhen = client.post(RELEASE, json={**asked, "from": START + 1})
+        assert elsewhen.json()["type"] == "urn:lamplighter:problem:nothing_to_release"
+        assert client.post(RELEASE, json={**asked, "to": START}).status_code == 409
+
         done = client.post(RELEASE, json=asked)
         assert done.json() == seen
         assert hub.powers() == [1]

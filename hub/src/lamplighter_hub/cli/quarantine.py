@@ -45,7 +45,7 @@ Agent = Annotated[str, typer.Option("--agent", help="Only from this agent.")]
 OfDevice = Annotated[str, typer.Option("--device", help="Only of this device.")]
 Reason = Annotated[str, typer.Option("--reason", help="Only for this reason.")]
 EntryId = Annotated[str, typer.Argument(metavar="ID", help="Id of the entry.")]
-EntryIds = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These entries only.")]
+EntryIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help="These entries only.")]
 Shift = Annotated[
     int | None, typer.Option("--shift", parser=shift_ms, metavar="SPAN", help="Move their times: 2h, -35d, 20782d4h.")
 ]

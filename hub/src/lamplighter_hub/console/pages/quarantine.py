@@ -95,7 +95,7 @@ def _answer(page: Page, typed: Mapping[str, str]) -> Answer:
 
 
 def _selection(typed: Mapping[str, str]) -> Selection:
-    """Return the entries of one run: what arrived between its first and its last."""
+    """Return the entries of one run: what arrived between its first and its last. A form without device has none."""
     first, last = (_time(typed.get(name, "")) for name in ("first", "last"))
     return Selection(typed.get("agent", "")[:64], typed.get("device", "")[:64] or "-", (), first, last + 1)
 
