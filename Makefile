@@ -35,8 +35,8 @@ chaos: .venv/.dev ## break everything by a seeded plan, show that nothing is los
 model: .venv/.dev ## hold outbox, ledger and receipts against a model, with crashes anywhere: [EXAMPLES=200] [SEED=]
 	@PYTHONPATH=tests exec $(BIN)/python -m suites.delivery --examples $(or $(EXAMPLES),200) $(if $(SEED),--seed $(SEED)) $(OPTIONS)
 
-fuzz: .venv/.dev ## feed mutated input to every decoder: [INPUTS=100000] [SEED=]
-	@PYTHONPATH=tests exec $(BIN)/python -m fuzz --inputs $(or $(INPUTS),100000) $(if $(SEED),--seed $(SEED))
+fuzz: .venv/.dev $(if $(API),.venv/.api) ## feed mutated input to every decoder: [INPUTS=100000] [SEED=]; API=1 [EXAMPLES=50]: draw requests to a hub
+	@PYTHONPATH=tests exec $(BIN)/python -m $(if $(API),fuzz.api --examples $(or $(EXAMPLES),50),fuzz --inputs $(or $(INPUTS),100000)) $(if $(SEED),--seed $(SEED))
 
 docs: .venv/.dev ## write the generated pages of docs/ again
 	$(BIN)/python tests/docs/generate.py
@@ -47,6 +47,11 @@ requirements: .venv/.runtime ## resolve and pin requirements/*.txt again
 clean: ## remove what the goals above made, except data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find protocols agent hub firmware-sim tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.api: requirements/api.txt | .venv/.dev
+	$(BIN)/python -m venv --clear .venv/api
+	.venv/api/bin/python -m pip install --quiet --require-hashes -r requirements/api.txt
+	@touch $@
 
 .venv/.%: requirements/%.txt $(MANIFESTS)
 	@PYTHON='$(PYTHON)' requirements/install $*

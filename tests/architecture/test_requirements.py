@@ -13,7 +13,7 @@ from services.need import REPOSITORY
 
 FOLDER = REPOSITORY / "requirements"
 PIN = re.compile(r"^(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>[^\s;]+)")
-FILES = ("uv", "build", "runtime", "dev", "bench")
+FILES = ("uv", "build", "runtime", "dev", "bench", "api")
 
 
 def pins(name: str) -> set[tuple[str, str]]:
