@@ -147,10 +147,10 @@ def test_a_window_is_bounded(tmp_path: Path) -> None:
 
 
 def test_backlog_goes_first_then_live_and_alarm_last(tmp_path: Path) -> None:
-    outbox = open_outbox(tmp_path, max_bytes=100_000)
+    outbox = open_outbox(tmp_path, max_bytes=70_000)
     for nth in range(100):
         outbox.append([event(Stream.ALARM, nth, 300), event(Stream.LIVE, nth, 300), event(Stream.BACKLOG, nth, 300)])
-        assert outbox.bytes <= 100_000
+        assert outbox.bytes <= 70_000
     told = [record for record in records(outbox, Stream.ALARM) if record.kind == "dropped"]
     held = outbox.held()
     for stream in (Stream.BACKLOG, Stream.LIVE):

@@ -24,15 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from lamplighter_agent import notes
 from lamplighter_agent.entries import Samples, Single, Window
 from lamplighter_agent.epochs import CERTAIN, Epochs
 from lamplighter_agent.errors import StateUnreadable
+from lamplighter_agent.eviction import give_up
 from lamplighter_agent.lives import Lives, Settled, before
-from lamplighter_agent.losses import Ranges, Run, lengthen, told, without
+from lamplighter_agent.losses import Ranges, Run, gathered, told, widen, without
 from lamplighter_agent.machine import Machine, read_machine
 from lamplighter_agent.numbers import held_within, move, tell_anew, told_of
 from lamplighter_agent.packing import Columns, Sample, sound
-from lamplighter_agent.spare import LEAST_PAGES, LOG_PAGES, Spare
+from lamplighter_agent.spare import LOG_PAGES, Spare
 from lamplighter_agent.tables import BASE, MASK, OVERHEAD, prepare
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.presence import Life
@@ -113,7 +115,7 @@ class Outbox:
     ) -> list[int]:
         """Store entries and positions together; durable when it returns. Returns each entry's last number."""
         self.noted = 0
-        self._refuse_the_last_room()
+        self._spare.guard(self._connection)
         with self._transaction() as db:
             numbers = [self._append(db, entry) for entry in entries]
             for device, position in (positions or {}).items():
@@ -176,7 +178,10 @@ class Outbox:
             with self._transaction() as db:
                 for first, last in gone:
                     self._declare(db, told(named, stream, Run(first, last), NOT_HELD, self._clock()))
+                if self._make_room(db):
+                    self._freed = self._read_freed(db)
                 self._keep_numbers(db)
+            held = held_within(self._connection, stream, asked) if mine else []
         return held
 
     def lives(self) -> list[Life]:
@@ -281,14 +286,6 @@ class Outbox:
             if not self._spare.give_up():
                 raise
             return work()
-
-    def _refuse_the_last_room(self) -> None:
-        """Take no new record into the room without which nothing could be forgotten any more."""
-        if self._spare.room():
-            return
-        (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
-        if free < LEAST_PAGES:
-            raise sqlite3.OperationalError("the disk is full; what is left of it is kept for receipts")
 
     @property
     def _connection(self) -> sqlite3.Connection:
@@ -431,50 +428,57 @@ class Outbox:
         """Give records up while there are too many bytes; True when it was so."""
         if self.bytes <= self._max:
             return False
-        for stream in _ORDER:
-            for run in self._give_up(db, stream, int(self._max * TARGET)):
-                self._tell(db, stream, run)
+        if notes.weigh(db) > self._max // notes.SHARE:
+            self._gather(db)
+        earlier = self.bytes + 1
+        while self._max < self.bytes < earlier:
+            earlier = self.bytes
+            self._evict(db, int(self._max * TARGET))
+            if self.bytes > self._max:
+                self._gather(db)
         return True
+
+    def _evict(self, db: sqlite3.Connection, target: int) -> None:
+        """Give up and tell, stream by stream; what is told takes room, but nothing more urgent goes for it."""
+        for stream in _ORDER:
+            runs = self._give_up(db, stream, target)
+            enough = self.bytes <= target
+            for run in runs:
+                self._tell(db, stream, run)
+            if enough:
+                return
+
+    def _gather(self, db: sqlite3.Connection) -> None:
+        """Let fewer notes say the same, and that the others are gone: what was handed out is never changed."""
+        for cluster in notes.clusters(db, self._epochs):
+            gone = {note.number for note in cluster}
+            fewer = gathered(cluster, notes.fences(db, self._borders, gone))
+            if len(fewer) < len(cluster):
+                self.bytes -= notes.delete(db, gone)
+                self._held[Stream.ALARM] -= len(gone)
+                self._notes = {about: note for about, note in self._notes.items() if note.id & MASK not in gone}
+                for note in fewer:
+                    self._declare(db, told(note.outbox, note.stream, note.run, note.reason, note.t), note.run)
 
     def _give_up(self, db: sqlite3.Connection, stream: Stream, target: int) -> list[Run]:
         """Delete the oldest records of a stream until the outbox fits; those that tell of losses stay."""
-        base = BASE[stream]
-        rows = db.execute(
-            "SELECT id, from_t, to_t, epoch, length(body) FROM records"
-            " WHERE id > ? AND id <= ? AND NOT dropped ORDER BY id",
-            (base, base | MASK),
-        )
-        runs: list[Run] = []
-        apart = self._apart(stream)
-        for record, from_t, to_t, epoch, size in rows:
-            if self.bytes <= target:
-                break
-            self.bytes -= size + OVERHEAD
-            self._held[stream] -= 1
-            number = record & MASK
-            lengthen(runs, self._gone(number, from_t, to_t, epoch), apart_at=apart)
-        for run in runs:
-            db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", (base | run.first, base | run.last))
-        limit = base | runs[-1].last if runs else 0
+        found = give_up(db, stream, self.bytes - target, self._epochs, self._borders(stream))
+        self.bytes -= found.size
+        self._held[stream] -= found.records
+        limit = BASE[stream] | found.runs[-1].last if found.runs else 0
         for key in [key for key, item in self._growing.items() if key[0] is stream and item.id <= limit]:
             del self._growing[key]
-        return runs
+        return found.runs
 
-    def _apart(self, stream: Stream) -> set[int]:
+    def _borders(self, stream: Stream) -> set[int]:
         """Return behind which numbers another `dropped` record begins: those before and after may part (settle)."""
         return {self._handed[stream], *self._lives.starts(stream)}
-
-    def _gone(self, number: int, from_t: int | None, to_t: int | None, epoch: int) -> Run:
-        """Return the run of one record; it stays of its epoch while its times cannot be corrected yet."""
-        if not self._epochs.known(epoch):
-            return Run(number, number, from_t, to_t, epoch)
-        return Run(number, number, self._epochs.right(epoch, from_t), self._epochs.right(epoch, to_t))
 
     def _tell(self, db: sqlite3.Connection, stream: Stream, run: Run) -> None:
         """Say what is gone; a record that says it of the neighbours before, and was not handed out, is widened."""
         note = self._notes.get(stream)
         widened = [note.run] if note is not None else []
-        lengthen(widened, run, apart_at=self._apart(stream))
+        widen(widened, run, notes.fence(db, stream, self._borders(stream)))
         if note is not None and len(widened) == 1:
             note.run = widened[0]
             body = told(None, stream, note.run, OUTBOX_FULL, self._clock())

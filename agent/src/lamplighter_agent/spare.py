@@ -7,6 +7,7 @@ up and the receipt booked; what it frees takes new records, and the file is made
 from __future__ import annotations
 
 import os
+import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -45,6 +46,14 @@ class Spare:
     def room(self) -> bool:
         """True when the file is there, or the disk has room for it."""
         return self.keep() or self._free() >= SIZE
+
+    def guard(self, db: sqlite3.Connection) -> None:
+        """Let no new record into the room without which nothing could be forgotten. Raises sqlite3.OperationalError."""
+        if self.room():
+            return
+        (free,) = db.execute("PRAGMA freelist_count").fetchone()
+        if free < LEAST_PAGES:
+            raise sqlite3.OperationalError("the disk is full; what is left of it is kept for receipts")
 
     def _make(self) -> None:
         try:
