@@ -34,9 +34,8 @@ class Single(NamedTuple):
 
 def single(stream: Stream, record: BaseModel, t: int, apart: int | None = None) -> Single:
     """Return a record ready to be appended."""
-    return Single(
-        stream, t, record.model_dump_json(exclude_defaults=True).replace("{", _kind_of(record), 1).encode(), apart
-    )
+    text = record.model_dump_json(exclude_defaults=True).replace("{", _kind_of(record), 1)
+    return Single(stream, t, text.encode(), apart)
 
 
 def _kind_of(record: BaseModel) -> str:

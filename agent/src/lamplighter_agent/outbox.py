@@ -42,7 +42,6 @@ from lamplighter_protocols.records import NOT_HELD, OUTBOX_FULL, Receipt, Stream
 
 TARGET: Final = 0.95
 """Room is made in one go down to this part of the budget, so that one `dropped` record tells of many."""
-T = TypeVar("T")
 BATCH_BYTES: Final = 64 * 1024
 BATCH_RECORDS: Final = 1_000
 _PRAGMAS: Final = (
@@ -53,6 +52,7 @@ _PRAGMAS: Final = (
     f"wal_autocheckpoint={LOG_PAGES}",
 )
 _ORDER: Final = (Stream.BACKLOG, Stream.LIVE, Stream.ALARM)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -319,12 +319,8 @@ class Outbox:
         self.id = row[0] if row else ""
         self._last = dict.fromkeys(Stream, 0)
         self._last |= {Stream(name): last for name, last in db.execute("SELECT name, last FROM streams")}
-        self._held = {
-            stream: db.execute("SELECT count(*) FROM records WHERE id > ? AND id <= ?", (base, base | MASK)).fetchone()[
-                0
-            ]
-            for stream, base in BASE.items()
-        }
+        held = "SELECT count(*) FROM records WHERE id > ? AND id <= ?"
+        self._held = {stream: db.execute(held, (base, base | MASK)).fetchone()[0] for stream, base in BASE.items()}
         self._freed = self._read_freed(db)
         self.bytes = db.execute("SELECT coalesce(sum(length(body)), 0) FROM records").fetchone()[0]
         self.bytes += OVERHEAD * sum(self._held.values())

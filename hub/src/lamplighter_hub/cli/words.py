@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from lamplighter_hub.quarantine.shifts import read_shift
-
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
-_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+from lamplighter_hub.quarantine.shifts import SPAN, UNITS_MS, read_shift
 
 
 def span_ms(text: str) -> int:
@@ -22,10 +18,10 @@ def span_ms(text: str) -> int:
     >>> span_ms("90"), span_ms("2h"), span_ms("1.5 d")
     (90000, 7200000, 129600000)
     """
-    found = _SPAN.fullmatch(text.strip()) or _SPAN.fullmatch(f"{text.strip()}s")
+    found = SPAN.fullmatch(text.strip()) or SPAN.fullmatch(f"{text.strip()}s")
     if found is None:
         raise typer.BadParameter(f"{text!r} is not a span: write 30s, 5m, 2h, 1d")
-    return round(float(found[1]) * _MS[found[2]])
+    return round(float(found[1]) * UNITS_MS[found[2]])
 
 
 def shift_ms(text: str) -> int:
@@ -54,7 +50,7 @@ def moment(text: str) -> int:
         return round(time.time() * 1000)
     if text.isdigit() and len(text) > 10:
         return int(text)
-    if _SPAN.fullmatch(text):
+    if SPAN.fullmatch(text):
         return round(time.time() * 1000) - span_ms(text)
     try:
         return round(datetime.fromisoformat(text).astimezone().timestamp() * 1000)

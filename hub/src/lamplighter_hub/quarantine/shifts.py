@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*", re.ASCII)
-_SHIFT: Final = re.compile(rf"\s*([+-]?)\s*((?:{_PART.pattern})+)", re.ASCII)
-_MS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", re.ASCII)
+_SHIFT: Final = re.compile(rf"\s*([+-]?)\s*((?:{SPAN.pattern}\s*)+)", re.ASCII)
+UNITS_MS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 LONGEST: Final = 64
 """Characters in a shift."""
 
@@ -21,7 +21,7 @@ def read_shift(text: str) -> int:
     found = _SHIFT.fullmatch(text[: LONGEST + 1])
     if found is None or len(text) > LONGEST:
         raise ValueError(f"{text[:LONGEST]!r} is no shift: write 2h, -35d, 20782d4h30m")
-    total = sum(float(count) * _MS[unit] for count, unit in _PART.findall(found[2]))
+    total = sum(float(count) * UNITS_MS[unit] for count, unit in SPAN.findall(found[2]))
     return round(-total if found[1] == "-" else total)
 
 
@@ -33,6 +33,6 @@ def write_shift(ms: int) -> str:
     """
     rest, parts = abs(ms), []
     for unit in ("d", "h", "m", "s", "ms"):
-        count, rest = divmod(rest, _MS[unit])
+        count, rest = divmod(rest, UNITS_MS[unit])
         parts += [f"{count}{unit}"] if count else []
     return ("-" if ms < 0 else "") + ("".join(parts) or "0ms")
