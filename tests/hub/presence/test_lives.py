@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from hub.registry.rig import Rig, rig
 from lamplighter_hub.presence.lives import Newborn, meets
+from lamplighter_hub.registry.models import MetLife
 from lamplighter_protocols.presence import Life
 from lamplighter_protocols.records import MAX_LIVES, Stream
 
@@ -87,6 +89,9 @@ def _known(hub: Rig, number: int) -> bool:
     return bool(hub.hub.presence.lives.meet([asked])["agent-1", OUTBOX])
 
 
-def test_many_births_are_met_at_once(hub: Rig) -> None:
+def test_an_agent_that_always_has_another_outbox_takes_no_more_room(hub: Rig) -> None:
     many = [newborn(life(number), outbox=f"01M80T5JNW{number:016d}") for number in range(1_200)]
-    assert len(hub.hub.presence.lives.meet(many)) == 1_200
+    assert all(hub.hub.presence.lives.meet(many).values()), "each is met"
+    with hub.hub.registry.read() as session:
+        kept = session.scalars(select(MetLife.life).order_by(MetLife.life)).all()
+    assert kept == [life(number).id for number in range(1_200 - MAX_LIVES, 1_200)]

@@ -16,6 +16,10 @@ from lamplighter_protocols.presence import Life
 from lamplighter_protocols.records import MAX_LIVES, Stream
 
 AT_ONCE: Final = 500
+Place = tuple[str, str]
+"""Outbox and life."""
+Row = tuple[str, str, str]
+"""Agent, outbox and life."""
 
 
 class Newborn(NamedTuple):
@@ -35,7 +39,7 @@ def meets(lives: Sequence[Life], known: Collection[str], highest: Mapping[Stream
 
 
 class Lives:
-    """Keeps the last MAX_LIVES lives of each outbox."""
+    """Keeps the last MAX_LIVES lives of each agent, in however many outboxes it had them."""
 
     def __init__(self, registry: Database, clock: Clock) -> None:
         self._registry = registry
@@ -51,28 +55,25 @@ class Lives:
 
     def _meet(self, session: Session, newborns: Sequence[Newborn]) -> dict[tuple[str, str], list[str]]:
         known = _known(session, {one.agent for one in newborns})
-        fresh = []
+        before = {(agent, *place) for agent, lives in known.items() for place in lives}
+        found = {}
         for one in newborns:
-            ids = known[one.agent, one.outbox]
+            ids = {life for outbox, life in known[one.agent] if outbox == one.outbox}
             if one.lives[-1].id not in ids and meets(one.lives, ids, one.highest):
-                fresh.append(one)
-                ids.append(one.lives[-1].id)
-        self._write(session, fresh, known)
-        return {
-            (one.agent, one.outbox): [life.id for life in one.lives if life.id in known[one.agent, one.outbox]]
-            for one in newborns
-        }
+                known[one.agent] = [*known[one.agent], (one.outbox, one.lives[-1].id)][-MAX_LIVES:]
+                ids.add(one.lives[-1].id)
+            found[one.agent, one.outbox] = [life.id for life in one.lives if life.id in ids]
+        self._write(session, before, {(agent, *place) for agent, lives in known.items() for place in lives})
+        return found
 
-    def _write(
-        self, session: Session, fresh: Sequence[Newborn], known: Mapping[tuple[str, str], Sequence[str]]
-    ) -> None:
+    def _write(self, session: Session, before: set[Row], after: set[Row]) -> None:
         now = self._clock()
-        rows = [{"agent": o.agent, "outbox": o.outbox, "life": o.lives[-1].id, "met_at": now} for o in fresh]
-        if rows:
-            session.execute(insert(MetLife), rows)
-        for one in fresh:
-            for life in known[one.agent, one.outbox][:-MAX_LIVES]:
-                session.execute(delete(MetLife).where(MetLife.agent == one.agent, MetLife.life == life))
+        names = ("agent", "outbox", "life", "met_at")
+        if fresh := [dict(zip(names, (*row, now), strict=True)) for row in sorted(after - before)]:
+            session.execute(insert(MetLife), fresh)
+        for agent, outbox, life in before - after:
+            gone = MetLife.agent == agent, MetLife.outbox == outbox, MetLife.life == life
+            session.execute(delete(MetLife).where(*gone))
 
 
 def _enrolled(session: Session, newborns: Sequence[Newborn]) -> list[Newborn]:
@@ -80,11 +81,11 @@ def _enrolled(session: Session, newborns: Sequence[Newborn]) -> list[Newborn]:
     return [one for one in newborns if one.agent in agents]
 
 
-def _known(session: Session, agents: Collection[str]) -> defaultdict[tuple[str, str], list[str]]:
-    """Return the known lives by agent and outbox, in the order in which they were met."""
+def _known(session: Session, agents: Collection[str]) -> defaultdict[str, list[Place]]:
+    """Return the known lives of each agent, in the order in which they were met."""
     columns: Any = (MetLife.agent, MetLife.outbox, MetLife.life)
     rows = session.execute(select(*columns).where(MetLife.agent.in_(agents)).order_by(MetLife.met_at, MetLife.life))
-    known: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    known: defaultdict[str, list[Place]] = defaultdict(list)
     for agent, outbox, life in rows:
-        known[agent, outbox].append(life)
+        known[agent].append((outbox, life))
     return known

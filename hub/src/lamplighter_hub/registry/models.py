@@ -83,7 +83,7 @@ class Agent(Base):
 
 
 class MetLife(Base):
-    """From one start of an agent to the next: one that the hub has met, the last few of each agent's outbox."""
+    """From one start of an agent to the next: one that the hub has met, the last few of each agent."""
 
     __tablename__ = "met_lives"
 
