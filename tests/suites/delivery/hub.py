@@ -31,9 +31,10 @@ from lamplighter_hub.series.duckdb import FILE, DuckDbSeries, Keep, Limits, Rule
 from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, TimeSeries
 from lamplighter_hub.uplink.session import Message
 from lamplighter_protocols.commands import Fetch
+from lamplighter_protocols.model import parse_model
 from lamplighter_protocols.presence import Birth, Presence
 from lamplighter_protocols.profile import parse_profile
-from lamplighter_protocols.records import ReportedRecord, ResultRecord
+from lamplighter_protocols.records import Receipt, ReportedRecord, ResultRecord, Stream
 from lamplighter_protocols.topics import Channel, build, parse
 from suites.delivery.fuse import Disk, Fuse, Watched
 
@@ -222,6 +223,19 @@ class HubSide:
         """Take the receipts that are on their way."""
         found = [item for item in self.down if parse(item[0]).channel is Channel.RECEIPT]
         self.down = [item for item in self.down if item not in found]
+        return found
+
+    def confirmed(self) -> set[tuple[str, Stream, int]]:
+        """Return what the receipts that are on their way confirm: outbox, stream and number."""
+        found = set()
+        for topic, payload in self.down:
+            if parse(topic).channel is Channel.RECEIPT:
+                receipt = parse_model(Receipt, payload)
+                ranges = [(stream, (1, last)) for stream, last in receipt.through.items()]
+                ranges += [(stream, pair) for stream, pairs in receipt.also.items() for pair in pairs]
+                found |= {
+                    (receipt.outbox, stream, n) for stream, (first, last) in ranges for n in range(first, last + 1)
+                }
         return found
 
     # What it knows

@@ -320,7 +320,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.hub.restore(copy)
         self.excused = True
         self.forget_what_is_nowhere()
-        self.forget_what_is_confirmed()
+        self.forgotten |= self.hub.confirmed()  # receipts of the hub that was before are still on their way
 
     @rule(stream=st.sampled_from(Stream))
     def forget(self, stream: Stream) -> None:
@@ -383,16 +383,6 @@ class DeliveryMachine(RuleBasedStateMachine):
             absent = {number for number in range(1, last + 1) if number not in seen and number not in known[stream]}
             found |= {(self.outbox.id, stream, number) for number in absent}
         return found
-
-    def forget_what_is_confirmed(self) -> None:
-        """Receipts of the hub that was before are still on their way: what they free is not known here either."""
-        for topic, payload in self.hub.down:
-            if parse(topic).channel is Channel.RECEIPT:
-                receipt = parse_model(Receipt, payload)
-                ranges = [(stream, (1, last)) for stream, last in receipt.through.items()]
-                ranges += [(stream, pair) for stream, pairs in receipt.also.items() for pair in pairs]
-                for stream, (first, last) in ranges:
-                    self.forgotten |= {(receipt.outbox, stream, number) for number in range(first, last + 1)}
 
     def forget_what_is_nowhere(self) -> None:
         self.forgotten |= self.nowhere()
