@@ -101,6 +101,6 @@ def test_every_error_code_of_the_hub_has_words() -> None:
     api_only = {
         "agent_exists", "agent_unknown", "code_for_another_agent", "code_unknown", "entry_unknown", "token_unknown",
         "too_many_codes", "too_many_tokens", "wrong_code", "wrong_token", "backup_not_complete", "backup_running",
-        "backup_unknown", "no_room", "too_many_backups",
+        "backup_unknown", "no_room", "too_many_backups", "no_verification", "not_verifiable", "verification_running",
     }  # fmt: skip
     assert codes - api_only <= words.PROBLEMS.keys()

@@ -43,7 +43,7 @@ def test_the_street_lives_survives_a_restart_and_leaves_nothing(demo: Hub, broke
     assert all(any(program in line for line in here.values()) for program in PROGRAMS)
     assert any("nats-server" in line for line in here.values()) is (broker_kind is BrokerKind.NATS)
 
-    oldest = first_readings(demo)
+    oldest = eventually(lambda: first_readings(demo), within_s=LIVE_WITHIN_S)
     enrolled = identities(demo)
     assert demo.running.stop() == 0
     assert processes_of(demo.data) == {}
@@ -102,8 +102,8 @@ def changed(before: Latest, now: Latest) -> list[str]:
     return [device for device in before if moved(device)]
 
 
-def first_readings(hub: Hub) -> dict[str, list[dict[str, Any]]]:
-    """Return each device's oldest readings of one metric: they must stay."""
+def first_readings(hub: Hub) -> dict[str, list[dict[str, Any]]] | None:
+    """Return each device's three oldest readings of one metric, which must stay; None until all have so many."""
 
     def oldest(device: str) -> list[dict[str, Any]]:
         metric = min(primary(hub, device))
@@ -112,7 +112,8 @@ def first_readings(hub: Hub) -> dict[str, list[dict[str, Any]]]:
         ]
         return found
 
-    return {device: oldest(device) for device in STREET}
+    found = {device: oldest(device) for device in STREET}
+    return found if all(len(readings) == 3 for readings in found.values()) else None
 
 
 def identities(hub: Hub) -> dict[str, tuple[int, str]]:
