@@ -1,16 +1,24 @@
-"""Child processes of tests: output in files, ended with the test, whole groups, nothing left behind."""
+"""Child processes of tests: output in files, ended with the test, whole groups, nothing left behind.
+
+On Linux a child also ends when the test run is killed. The kernel ends it with the *thread* that started it: whoever
+starts one from a thread of its own keeps that thread for as long.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 END_WITHIN_S = 10
+_LEASH = ("setpriv", "--pdeathsig", "KILL") if sys.platform == "linux" and shutil.which("setpriv") else ()
+"""It becomes the program, under the same process id."""
 
 
 @dataclass
@@ -73,7 +81,7 @@ class Children:
         output = self.folder / f"{len(self.started):02d}-{name}.log"
         with output.open("wb") as sink:
             process = subprocess.Popen(
-                [str(part) for part in argv],
+                [*_LEASH, *(str(part) for part in argv)],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
