@@ -100,6 +100,8 @@ class Account:
 
     def grow_old(self, now_ms: int) -> None:
         """Bring `holes` up to what is missing; a hole that was known keeps its age."""
+        if not self.holes and self.seen.through == self.highest:
+            return  # nothing is and nothing was missing, as nearly always
         missing = self.missing()
         if missing or self.holes:
             self.holes = tuple(_aged(missing, self.holes, now_ms))

@@ -81,7 +81,7 @@ class Intervals:
 
     def beyond(self) -> list[tuple[int, int]]:
         """The ranges after the first gap."""
-        return [pair for pair in self.ranges() if pair[0] > 1]
+        return [pair for pair in zip(self._first, self._last, strict=True) if pair[0] > 1]
 
     def missing(self) -> list[tuple[int, int]]:
         """The gaps from 1 to the highest number."""

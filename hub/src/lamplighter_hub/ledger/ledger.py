@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MAX_RANGES: Final = 512
 """Ranges kept per account; a stream torn into more pieces than this is not taken until its gaps are filled."""
+_STREAMS: Final = tuple(Stream)
 MOST_ACCUSED: Final = 100
 """Streams of agents whose first violation is logged; those of the others are counted, like every later one."""
 
@@ -221,7 +222,7 @@ class Ledger:
         """Word what is committed of an outbox. Cumulative, so that any receipt may be lost."""
         accounts = self._of_outbox(agent, outbox)
         through = {stream: account.seen.through for stream, account in accounts.items()}
-        also = {stream: account.seen.beyond() for stream, account in accounts.items() if account.seen.beyond()}
+        also = {stream: ranges for stream, account in accounts.items() if (ranges := account.seen.beyond())}
         return Receipt(outbox=outbox, through=through, also=also, now=now_ms)
 
     def answer(self, agent: str, outbox: str, session: int, now_ms: int) -> Receipt:
@@ -264,7 +265,8 @@ class Ledger:
     def _of_outbox(self, agent: str, outbox: str) -> dict[Stream, Account]:
         """Return the present accounts of an outbox; they can be read without the lock, as those of `_now`."""
         with self._lock:
-            return {s: self._accounts[k] for s in Stream if (k := Key(agent, outbox, s)) in self._accounts}
+            found = [(stream, self._accounts.get(Key(agent, outbox, stream))) for stream in _STREAMS]
+        return {stream: account for stream, account in found if account is not None}
 
     def _now(self) -> list[tuple[Key, Account]]:
         """Return the present accounts. They are replaced and never changed, so they can be read without the lock."""
