@@ -49,6 +49,13 @@ def cpu_s(child: Child) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def test_a_birth_says_how_often_a_device_is_read_where_agent_toml_has_it(bench: Bench, peer: Peer) -> None:
+    with meter(bench):
+        bench.text = bench.text.replace('profile = "meter"', 'profile = "meter"\ninterval_s = 0.5')
+        bench.started()
+    assert peer.births[0]["devices"][0]["interval_s"] == 0.5
+
+
 def test_readings_arrive_and_the_end_is_said(bench: Bench, peer: Peer) -> None:
     with meter(bench):
         child = bench.started()
@@ -60,7 +67,9 @@ def test_readings_arrive_and_the_end_is_said(bench: Bench, peer: Peer) -> None:
     assert min(t % 200 for _, _, t, _ in peer.points()) <= 50, "the schedule follows the clock; a busy machine is late"
     eventually(lambda: [p["reason"] for p in peer.presences] == ["stopped"])
     (birth,) = peer.births
-    assert (birth["session"], birth["devices"]) == (1, [{"id": "d-1", "profile": "meter", "version": 0, "hash": ""}])
+    (born,) = birth["devices"]
+    assert birth["session"] == 1
+    assert born == {"id": "d-1", "profile": "meter", "version": 0, "hash": "", "interval_s": None}
     assert peer.retained == 0
     assert peer.changed == []
     assert "Traceback" not in child.said()

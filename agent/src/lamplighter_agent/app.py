@@ -202,7 +202,14 @@ class Agent:
 
     def _born(self, device: str, profile: Profile) -> BornDevice:
         force = self.configuration.in_force(device)
-        return BornDevice(id=device, profile=profile.id, version=force.version, hash=force.hash)
+        often = self.runners[device].plan.interval_s
+        return BornDevice(
+            id=device,
+            profile=profile.id,
+            version=force.version,
+            hash=force.hash,
+            interval_s=None if often == profile.interval_s else often,
+        )
 
 
 async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

@@ -28,12 +28,17 @@ class Clock(StrEnum):
 
 
 class BornDevice(WireModel):
-    """A device behind the agent, and the version of the configuration that it runs (0: only defaults)."""
+    """A device behind the agent, and the version of the configuration that it runs (0: only defaults).
+
+    `interval_s` is how often its agent reads it when no configuration says otherwise; absent where that is as its
+    profile has it.
+    """
 
     id: DeviceId
     profile: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", strict=True)]
     version: Count = 0
     hash: ConfigurationHash = ""
+    interval_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
 
 
 class BudgetState(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -19,7 +20,11 @@ pytestmark = pytest.mark.services
 
 def test_the_folder_is_enough_and_only_its_owner_reads_it(real_hub: Hub, lamplighter: Program) -> None:
     assert (real_hub.data / "cli.json").stat().st_mode & 0o077 == 0
-    assert lamplighter("status").code == 0
+    said = lamplighter("status")
+    assert said.code == 0
+    assert re.search(r"^now +20\d\d-\d\d-\d\d ", said.out, re.MULTILINE)
+    assert re.search(r"^series .*disk \d+\.\d [kMG]B", said.out, re.MULTILINE)
+    assert "{" not in said.out, "what people read is no JSON"
     assert lamplighter("status", "--json").json["version"]
 
 
@@ -65,6 +70,19 @@ def test_readings_are_queried_and_exported(lamplighter: Program, foreign: Foreig
     assert said.code == 0
     assert list(csv.reader(io.StringIO((lamplighter.folder / "air.csv").read_text()))) == rows
     assert not list(lamplighter.folder.glob("*.part"))
+
+
+def test_completeness_says_of_which_time_it_is(lamplighter: Program, foreign: Foreign) -> None:
+    t = now()
+    foreign.send({"kind": "readings", "device": "air-1", "t": t, "dt": [0], "m": {"so2": [1.5]}})
+    asked = ("completeness", "air-1", "--from", "1h")
+    eventually(lambda: any(one["stored"] for one in lamplighter(*asked, "--json").json["metrics"]), within_s=20)
+    said = lamplighter(*asked)
+    assert re.match(r"air-1: [\d.]+ % complete from 20\d\d-[^ ]+ [^ ]+ to 20\d\d-", said.out)
+    assert "(as its profile has it)" in said.out
+    assert " hour " not in said.out
+    assert " hour " in lamplighter(*asked, "--hours").out
+    assert "nothing was expected until" in lamplighter("completeness", "air-1", "--from", "3h", "--to", "2h").out
 
 
 def test_what_was_exported_is_imported_once(lamplighter: Program, foreign: Foreign) -> None:

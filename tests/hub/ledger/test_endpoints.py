@@ -8,10 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from hub.registry.rig import START, Rig, calling, rig
+from hub.registry.rig import START, Rig, birth, calling, rig
 from lamplighter_hub.access.roles import Role
 from lamplighter_hub.series.store import Commit, Samples
 from lamplighter_protocols.configuration import ConfigurationState
+from lamplighter_protocols.presence import Birth
 from lamplighter_protocols.readings import Quality
 from lamplighter_protocols.records import ReportedRecord
 from suites.series.make import column, mark
@@ -20,11 +21,27 @@ HOUR = 3_600_000
 BEGIN = START - START % HOUR - 3 * HOUR
 """Three whole hours and a part; the profile's interval is 60 s."""
 
+LATER = BEGIN + 2 * HOUR + HOUR // 2
+OFTEN_S = 15.0
+
+
+def with_newcomers(*names: str) -> Birth:
+    """Word a birth with devices more, which their agent reads each 15 s."""
+    said = birth(["lamp-1", "lamp-2", *names], session=2)
+    often = dict.fromkeys(names, OFTEN_S)
+    return said.model_copy(
+        update={"devices": [one.model_copy(update={"interval_s": often.get(one.id)}) for one in said.devices]}
+    )
+
 
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with rig(tmp_path_factory.mktemp("data")) as made:
+        made.clock.now = BEGIN
         made.street("lamp-1", "lamp-2")
+        made.clock.now = LATER
+        made.hub.devices.born([("agent-1", with_newcomers("lamp-3", "lamp-4"), LATER)])
+        made.clock.now = START
         whole = [(BEGIN + minute * 60_000, 40.0) for minute in range(60)]
         half = [(BEGIN + HOUR + minute * 60_000, 40.0) for minute in range(30)]
         flagged = [BEGIN + HOUR + minute * 60_000 for minute in range(30, 36)]
@@ -34,6 +51,8 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
                     column("lamp-1", "power", [*whole, *half]),
                     Samples("lamp-1", "power", flagged, [None] * 6, [Quality.SENSOR_FAULT] * 6),
                     column("lamp-1", "power", [(BEGIN + 2 * HOUR + step, 1.0) for step in range(90)]),
+                    column("lamp-3", "power", [(LATER + second * 1000, 40.0) for second in range(0, 1800, 15)]),
+                    column("lamp-4", "power", [(BEGIN + HOUR + minute * 60_000, 40.0) for minute in range(30)]),
                 ],
                 marks=[mark(1, 5), mark(8, 9), mark(12, 15, stored=0, dropped=4)],
             )
@@ -80,6 +99,29 @@ def test_parts_of_hours_and_the_time_to_come_count_as_much_as_they_are(street: R
     expected = [hour["expected"] for hour in power(found)["hours"]]
     assert expected[:3] == [30, 60, 60]
     assert expected[3] == round((street.clock() - BEGIN - 3 * HOUR) / 60_000)
+
+
+def test_nothing_is_expected_from_before_the_hub_knew_a_device(api: httpx.Client) -> None:
+    found = get(api, "/devices/lamp-3/completeness", from_=BEGIN, to=BEGIN + 3 * HOUR)
+    assert found["expected_from"] == LATER
+    assert [hour["expected"] for hour in power(found)["hours"]] == [0, 0, 120]
+    assert (power(found)["percent"], found["percent"]) == (100.0, round(100 / len(found["metrics"]), 2))
+    before = get(api, "/devices/lamp-3/completeness", from_=BEGIN, to=LATER)
+    assert (before["expected_from"], before["expected"], before["percent"]) == (None, 0, None)
+
+
+def test_readings_of_before_show_that_there_should_be_some(api: httpx.Client) -> None:
+    found = get(api, "/devices/lamp-4/completeness", from_=BEGIN, to=BEGIN + 3 * HOUR, interval_s=60)
+    assert found["expected_from"] == BEGIN + HOUR
+    assert [hour["expected"] for hour in power(found)["hours"]] == [0, 60, 60]
+    assert power(found)["percent"] == 25.0
+
+
+def test_an_interval_of_agent_toml_is_the_one_that_counts(street: Rig, api: httpx.Client) -> None:
+    found = get(api, "/devices/lamp-3/completeness", from_=LATER, to=BEGIN + 3 * HOUR)
+    assert (found["interval_s"], found["interval_of"]) == (OFTEN_S, "agent")
+    street.hub.devices.load()  # as after a restart
+    assert get(api, "/devices/lamp-3/completeness", from_=LATER, to=BEGIN + 3 * HOUR) == found
 
 
 def test_the_interval_may_be_asked_for_or_configured(street: Rig, api: httpx.Client) -> None:

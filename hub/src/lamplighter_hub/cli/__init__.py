@@ -20,6 +20,7 @@ from lamplighter_hub.cli import (
     ledger,
     mosquitto,
     quarantine,
+    status,
     up,
     verify,
 )
@@ -48,7 +49,8 @@ def build() -> typer.Typer:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    for part in (up.app, devices.app, data.app, ledger.app, access.app, mosquitto.app, backup.app, verify.app):
+    parts = (up, devices, status, data, ledger, access, mosquitto, backup, verify)
+    for part in (part.app for part in parts):
         app.registered_commands += part.registered_commands
     groups = {
         "devices": devices.devices,

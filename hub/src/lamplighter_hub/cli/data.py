@@ -41,7 +41,7 @@ BUCKET_COLUMNS = (
     Column("time", "t", "time"),
     Column("readings", "count", "number"),
     Column("min", "min", "number"),
-    Column("mean", "mean", "number"),
+    Column("mean", "mean", "mean"),
     Column("max", "max", "number"),
     Column("last", "last", "number"),
 )

@@ -1,4 +1,4 @@
-"""`lamplighter devices`, `agents`, `refusals`, `status`: what is there and how it is."""
+"""`lamplighter devices`, `agents`, `refusals`: what is there and how it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from lamplighter_hub.cli.connect import Session, connected
 from lamplighter_hub.cli.group import group
-from lamplighter_hub.cli.show import Column, clock, plain
+from lamplighter_hub.cli.show import Column
 from lamplighter_hub.cli.words import Device, Limit
 
 devices = group("list", "Devices: what they are, and whether they are there.")
@@ -144,39 +144,3 @@ def revoke_agent(at: Session, agent: AgentId) -> None:
 def refusals(at: Session, limit: Limit = 100) -> None:
     """List connections that the broker refused: who tried, why, how often."""
     at.show.table(list(at.hub.items("/refusals", limit=limit)), REFUSAL_COLUMNS, "nobody was refused")
-
-
-@app.command("status")
-@connected
-def status(at: Session) -> None:
-    """Show how the hub is: versions, what listens where, counts, rates, the broker.
-
-    [bold]lamplighter status --json[/bold]
-    """
-    found = at.hub.get("/status")
-    if at.show.as_json:
-        at.show.json(found)
-        return
-    flat = _flat(found)
-    at.show.facts(flat, [Column(name.replace("_", " "), name) for name in flat])
-
-
-def _flat(value: dict[str, Any]) -> dict[str, str]:
-    """Return the parts of a status as one line each: `online 3, offline 1`."""
-    lines: dict[str, str] = {}
-    for name, part in value.items():
-        if name == "parts" and isinstance(part, dict):
-            lines |= _flat(part)
-        elif isinstance(part, dict):
-            told = (
-                f"{key.replace('_', ' ')} {_told(key, one)}" for key, one in part.items() if one not in (0, "", None)
-            )
-            lines[name] = ", ".join(told) or "none"
-        else:
-            lines[name] = _told(name, part)
-    return lines
-
-
-def _told(name: str, value: Any) -> str:
-    is_time = isinstance(value, int) and (name == "now" or name.endswith(("_at", "since")))
-    return clock(value) if is_time else plain(value)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from lamplighter_hub.cli.connect import Session, connected
-from lamplighter_hub.cli.show import Column
+from lamplighter_hub.cli.show import Column, clock
 from lamplighter_hub.cli.words import Device, From, Limit, To, span_ms
 
 app = typer.Typer(rich_markup_mode="rich")
@@ -35,6 +35,12 @@ COMPLETENESS_COLUMNS = (
     Column("flagged", "flagged", "number"),
     Column("complete %", "percent", "number"),
 )
+INTERVAL_OF: Final = {
+    "asked": "as asked",
+    "configuration": "as configured",
+    "agent": "as agent.toml has it",
+    "profile": "as its profile has it",
+}
 Hours = Annotated[bool, typer.Option("--hours", help="Each hour for itself.")]
 Interval = Annotated[
     str, typer.Option("--interval", metavar="SPAN", help="Expect a reading so often, whatever is configured.")
@@ -109,13 +115,18 @@ def completeness(
     if at.show.as_json:
         at.show.json(found)
         return
-    text = f"{device}: {_share(found)} complete, a reading each {found['interval_s']:g} s ({found['interval_of']})"
-    at.show.say(text, "bold")
-    rows = [{**metric, "t": None} for metric in found["metrics"]]
+    at.show.say(f"{device}: {_share(found)}", "bold")
+    at.show.say(f"expected is a reading each {found['interval_s']:g} s ({INTERVAL_OF[found['interval_of']]})")
+    rows = found["metrics"]
     if hours:
         rows = [{"metric": metric["metric"], **hour} for metric in found["metrics"] for hour in metric["hours"]]
-    at.show.table(rows, COMPLETENESS_COLUMNS, "the device's profile has no metrics")
+    columns = COMPLETENESS_COLUMNS if hours else [column for column in COMPLETENESS_COLUMNS if column.key != "t"]
+    at.show.table(rows, columns, "the device's profile has no metrics")
 
 
 def _share(found: Mapping[str, Any]) -> str:
-    return "nothing expected" if found["percent"] is None else f"{found['percent']:g} %"
+    """Word how complete a device is, and of which time that is said."""
+    until = clock(found["to"])
+    if found["percent"] is None:
+        return f"nothing was expected until {until}"
+    return f"{found['percent']:g} % complete from {clock(found['expected_from'])} to {until}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,17 @@ def _local(ms: float) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
+def rounded(value: object) -> object:
+    """Return a number in six digits, or all of those before its point; anything else as it is.
+
+    >>> rounded(118 / 3), rounded(-1 / 800_000), rounded(12_345_678.9), rounded(0.0), rounded(None)
+    (39.3333, -1.25e-06, 12345679.0, 0.0, None)
+    """
+    if not isinstance(value, float) or not value or not math.isfinite(value):
+        return value
+    return round(value, max(0, 5 - math.floor(math.log10(abs(value)))))
+
+
 def coloured(value: object) -> Text:
     """Return a cell; a known state is coloured."""
     from rich.text import Text
@@ -87,7 +99,7 @@ class Column:
     title: str
     key: str
     kind: str = "text"
-    """text, number or time"""
+    """text, number, time, or mean: a number that nobody measured, in six digits."""
 
     def cell(self, item: Mapping[str, Any]) -> Text:
         """Return this column's cell of one item; `a.b` reaches into an object."""
@@ -96,7 +108,9 @@ class Column:
         value: Any = item
         for part in self.key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        return Text(clock(value)) if self.kind == "time" else coloured(value)
+        if self.kind == "time":
+            return Text(clock(value))
+        return coloured(rounded(value) if self.kind == "mean" else value)
 
 
 @dataclass(frozen=True)
@@ -160,7 +174,7 @@ def _table(items: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Tab
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
-        right = column.kind == "number"
+        right = column.kind in ("number", "mean")
         table.add_column(column.title, justify="right" if right else "left", overflow="fold", no_wrap=right)
     for item in items:
         table.add_row(*(column.cell(item) for column in columns))

@@ -30,13 +30,17 @@ MAX_OF_AGENT: Final = 5_000
 
 @dataclass(slots=True, frozen=True)
 class Known:
-    """A device: whose it is, its profile, since when it is known (ms), and whether its agent still names it."""
+    """A device: whose it is, its profile, since when it is known (ms), and whether its agent still names it.
+
+    `interval_s` is how often its agent reads it, where that is not as its profile has it.
+    """
 
     id: str
     agent: str
     profile: str
     first_seen: int
     carried: bool = True
+    interval_s: float | None = None
 
 
 class DeviceState(NamedTuple):
@@ -245,7 +249,8 @@ class DeviceService:
                 continue
             mine.append(born)
             known = changes.get(born.id) or self._devices.get(born.id)
-            now = Known(born.id, agent, born.profile, known.first_seen if known else arrived_ms)
+            since = known.first_seen if known else arrived_ms
+            now = Known(born.id, agent, born.profile, since, interval_s=born.interval_s)
             if known is None:
                 changes.add(now)
             elif known != now:
@@ -286,4 +291,5 @@ def _row(known: Known) -> dict[str, Any]:
         "profile": known.profile,
         "first_seen": known.first_seen,
         "carried": known.carried,
+        "interval_s": known.interval_s,
     }

@@ -1,8 +1,12 @@
-"""How complete a device's readings are: what was expected of it, hour by hour, and what is stored."""
+"""How complete a device's readings are: what was expected of it, hour by hour, and what is stored.
+
+Nothing is expected from before the hub knew the device, unless there are readings from then: brought by an import, or
+by a backlog.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Query
@@ -28,7 +32,7 @@ Interval = Annotated[
     float | None,
     Query(alias=FIELD, ge=SHORTEST_S, le=86_400, description="Expect a reading so often, whatever is configured."),
 ]
-Origin = Literal["asked", "configuration", "profile"]
+Origin = Literal["asked", "configuration", "agent", "profile"]
 Percent = Annotated[
     float | None,
     Field(description="Stored of expected, at most 100; null where nothing is expected.", examples=[99.97]),
@@ -62,8 +66,11 @@ class Completeness(BaseModel):
     device: str
     start: int = Field(alias="from")
     end: int = Field(alias="to")
+    expected_from: int | None = Field(description="From when on readings are expected; null: from none of it on.")
     interval_s: float
-    interval_of: Origin = Field(description="Whether the interval was asked for, configured, or is the profile's.")
+    interval_of: Origin = Field(
+        description="Whether the interval was asked for, is configured, is set at the agent, or is the profile's."
+    )
     expected: int
     stored: int
     percent: Percent
@@ -71,8 +78,11 @@ class Completeness(BaseModel):
 
 
 class _Span(NamedTuple):
+    """The hours that are shown, and from when on (`owed`) a reading is expected each so many ms."""
+
     start: int
     end: int
+    owed: int
     interval_ms: float
 
 
@@ -85,15 +95,18 @@ def read_completeness(hub: Hub, _: Viewer, device: DevicePath, asked: Asked, int
     if not 0 < end - start <= LONGEST_MS:
         raise invalid("from", "must lie before `to` and before now, at most 32 days")
     seconds, origin = (interval, "asked") if interval else _interval(hub, device)
-    span = _Span(start, end, seconds * 1000)
     with answering():
-        metrics = [_metric(hub, device, name, span) for name in profile.metrics]
+        stored = {name: _stored(hub, device, name, start, end) for name in profile.metrics}
+    owed = _owed(start, hub.devices.find(device).first_seen, stored)
+    span = _Span(start, end, owed, seconds * 1000)
+    metrics = [_metric(name, span, hours) for name, hours in stored.items()]
     expected = sum(metric.expected for metric in metrics)
     return Completeness.model_validate(
         {
             "device": device,
             "from": start,
             "to": end,
+            "expected_from": owed if owed < end else None,
             "interval_s": seconds,
             "interval_of": origin,
             "expected": expected,
@@ -105,18 +118,34 @@ def read_completeness(hub: Hub, _: Viewer, device: DevicePath, asked: Asked, int
 
 
 def _interval(hub: Services, device: str) -> tuple[float, Origin]:
-    """Return how often (s) a reading is expected: as the device says it is configured, else as its profile has it."""
+    """Return how often (s) a reading is expected: as it is configured, else set at the agent, else in the profile."""
     reported = hub.configuration.view(device).reported
     if reported is not None and reported.state == ConfigurationState.APPLIED.value:
         found = reported.document.get(FIELD)
         if isinstance(found, int | float) and found > 0:
             return max(SHORTEST_S, float(found)), "configuration"
+    if often := hub.devices.find(device).interval_s:
+        return max(SHORTEST_S, often), "agent"
     return max(SHORTEST_S, hub.devices.profile(device).interval_s), "profile"
 
 
-def _metric(hub: Services, device: str, name: str, span: _Span) -> MetricCompleteness:
-    found = hub.series.buckets(device, name, span.start, span.end, width_ms=HOUR, aggregation=Aggregation.MEAN)
-    stored = {bucket.t: (bucket.count + bucket.quality, bucket.quality) for bucket in found}
+def _stored(hub: Services, device: str, name: str, start: int, end: int) -> dict[int, tuple[int, int]]:
+    """Return how many values of a metric are stored, and how many of them are flagged, by hour."""
+    found = hub.series.buckets(device, name, start, end, width_ms=HOUR, aggregation=Aggregation.MEAN)
+    return {bucket.t: (bucket.count + bucket.quality, bucket.quality) for bucket in found}
+
+
+def _owed(start: int, first_seen: int, stored: Mapping[str, Mapping[int, object]]) -> int:
+    """Return from when on readings are expected: since the hub knows the device, or since the first hour that has any.
+
+    >>> _owed(0, 9 * HOUR + 5, {"power": {9 * HOUR: (1, 0)}}) == 9 * HOUR + 5, _owed(0, 9 * HOUR, {"power": {HOUR: 1}})
+    (True, 3600000)
+    """
+    first = min((t for hours in stored.values() for t in hours), default=first_seen)
+    return max(start, first if first < first_seen - first_seen % HOUR else first_seen)
+
+
+def _metric(name: str, span: _Span, stored: Mapping[int, tuple[int, int]]) -> MetricCompleteness:
     hours = [_hour(t, span, *stored.get(t, (0, 0))) for t in _hours(span)]
     expected = sum(hour.expected for hour in hours)
     return MetricCompleteness(
@@ -134,8 +163,8 @@ def _hours(span: _Span) -> Iterator[int]:
 
 
 def _hour(t: int, span: _Span, stored: int, flagged: int) -> Hour:
-    part = min(t + HOUR, span.end) - max(t, span.start)
-    expected = round(part / span.interval_ms)
+    part = min(t + HOUR, span.end) - max(t, span.owed)
+    expected = max(0, round(part / span.interval_ms))
     return Hour(t=t, expected=expected, stored=stored, flagged=flagged, percent=_percent(stored, expected))
 
 

@@ -94,7 +94,10 @@ class MetLife(Base):
 
 
 class Device(Base):
-    """A device that an agent has named in a birth. `carried` is false once the agent no longer names it."""
+    """A device that an agent has named in a birth. `carried` is false once the agent no longer names it.
+
+    `interval_s` is how often its agent reads it, where that is not as its profile has it.
+    """
 
     __tablename__ = "devices"
 
@@ -103,6 +106,7 @@ class Device(Base):
     profile: Mapped[str] = mapped_column(Id, index=True)
     first_seen: Mapped[int]
     carried: Mapped[bool] = mapped_column(default=True)
+    interval_s: Mapped[float | None]
 
 
 class EnrolmentCode(Base):
