@@ -14,8 +14,8 @@ import math
 import random
 import socket
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -198,7 +198,7 @@ class Link:
 
     async def _one_session(self) -> None:
         self._session = await self._disk.run(self._next_session, self._known_session)
-        async with self._make_client() as client:
+        async with _connected(self._make_client()) as client:
             await client.subscribe(topics.agent_filter(self._plan.agent), qos=0)
             self._client = client
             try:
@@ -444,6 +444,17 @@ class Link:
     async def _publish(self, client: aiomqtt.Client, channel: Channel, payload: bytes, qos: int) -> None:
         self._sent_at = _now()
         await client.publish(topics.build(self._plan.agent, channel), payload, qos=qos, retain=False)
+
+
+@asynccontextmanager
+async def _connected(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
+    """Connect for as long as the block, and close the connection whatever came on it."""
+    try:
+        async with client:
+            yield client
+    finally:
+        # The library leaves it open when it could not read what came, and reads there again and again.
+        client._client._sock_close()  # noqa: SLF001
 
 
 def _socket(client: aiomqtt.Client) -> socket.socket | None:
