@@ -86,6 +86,19 @@ def test_help_of_every_command(command: str, capsys: pytest.CaptureFixture[str])
     assert "--config" in capsys.readouterr().out
 
 
+MQTT = {"url": "mqtt://127.0.0.1:1883", "username": "a-1", "password": "s"}
+IDENTITY = {"agent": "a-1", "mqtt": MQTT, "hub_keys": [{"kid": "k", "public_key": "A" * 43}], "heard_within_s": 20}
+ODD: dict[str, Any] = {
+    "SHORT": {"agent": "a-1"},
+    "LIST": [IDENTITY],
+    "PORT": IDENTITY | {"mqtt": MQTT | {"url": "mqtt://hub:70000"}},
+    "NAME": IDENTITY | {"agent": "../a"},
+    "PROMISE": IDENTITY | {"heard_within_s": 0},
+    "KEY": IDENTITY | {"hub_keys": [{"kid": "k", "public_key": "A"}]},
+}
+"""Answers that are no identity, by the code that they answer."""
+
+
 @pytest.fixture
 def hub() -> Iterator[tuple[str, list[Any]]]:
     """An address that enrols the code GOOD and nobody else."""
@@ -96,18 +109,23 @@ def hub() -> Iterator[tuple[str, list[Any]]]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append((self.path, body))
             if body["code"] == "GOOD":
-                mqtt = {"url": "mqtt://127.0.0.1:1883", "username": "a-1", "password": "s"}
-                keys = [{"kid": "k", "public_key": "A" * 43}]
-                self._answer(200, {"agent": "a-1", "mqtt": mqtt, "hub_keys": keys, "heard_within_s": 20})
-            elif body["code"] == "ODD":
-                self._answer(200, {"agent": "a-1"})
-            else:
+                self._answer(200, IDENTITY)
+            elif body["code"] == "BAD":
                 self._answer(403, {"title": "Refused", "detail": "the code is used up"})
+            elif body["code"] == "COLOURED":
+                self._answer(403, {"title": "Refused", "detail": "the code\nis \x1b[31mused up"})
+            elif body["code"] == "DEEP":
+                self._say(200, b"[" * 5_000)
+            else:
+                self._answer(200, ODD[body["code"]])
 
         def _answer(self, status: int, body: Any) -> None:
+            self._say(status, json.dumps(body).encode())
+
+        def _say(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -133,12 +151,23 @@ def test_enrolment_stores_an_identity_once(
     assert (tmp_path / "state" / "outbox.sqlite").exists(), "the same agent keeps its outbox"
 
 
-@pytest.mark.parametrize(("code", "text"), [("BAD", "the code is used up"), ("ODD", "not an identity")])
-def test_a_refused_enrolment_says_why(
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("BAD", "the code is used up"),
+        ("COLOURED", r"the code\nis \x1b[31mused up"),
+        ("DEEP", "is this a Lamplighter hub?"),
+        *((code, "not an identity") for code in ODD),
+    ],
+)
+def test_a_refused_enrolment_says_why_in_one_line(
     tmp_path: Path, hub: tuple[str, list[Any]], capsys: pytest.CaptureFixture[str], code: str, text: str
 ) -> None:
     assert main(["enroll", hub[0], code, "--config", str(tmp_path / "agent.toml")]) == 1
-    assert text in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert text in said
+    assert said.rstrip("\n").isprintable()
+    assert not State(tmp_path / "state").exists()
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ftp://hub", "hub:8080"])

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -372,24 +372,8 @@ def test_tail_reads_a_real_recording_exactly(tmp_path: Path) -> None:
 # simulated
 
 
-@contextmanager
-def face() -> Iterator[int]:
-    """A device that happened to have two events, as the JSON face tells it."""
-
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            for line in self.rfile:
-                request = json.loads(line)
-                self.wfile.write(json.dumps(answer(request)).encode() + b"\n")
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
-
-
 def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Answer as a device does that happened to have two events."""
     if request["device"] != "kiosk-1":
         return {"error": {"kind": "fatal", "detail": "no such device"}}
     match request["op"]:
@@ -402,6 +386,23 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             return {"document": request["document"]}
         case _:
             return {"error": {"kind": "rejected", "detail": "no such command"}}
+
+
+@contextmanager
+def face(says: Callable[[dict[str, Any]], object] = answer) -> Iterator[int]:
+    """A device behind the JSON face."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                request = json.loads(line)
+                self.wfile.write(json.dumps(says(request)).encode() + b"\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 def test_simulated_repeats_events_until_they_are_durable() -> None:
@@ -433,4 +434,30 @@ def test_simulated_a_device_that_is_not_there_is_fatal() -> None:
         await driver.close()
 
     with face() as port:
+        asyncio.run(play(port))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"metrics": {"v": 1}, "t": "soon"},
+        {"metrics": {"v": 1}, "t": 10**30},
+        {"metrics": {"PM2.5": 1}},
+        {"metrics": {"v": 1}, "quality": {"v": "fine"}},
+        {"events": [{"name": "paper_out", "t": -(10**30)}]},
+        {"events": 5},
+        {"next": float("inf")},
+        {"error": {"detail": "two\nlines"}},
+        [],
+    ],
+)
+def test_simulated_what_is_no_answer_is_said_in_one_line(said: object) -> None:
+    async def play(port: int) -> None:
+        driver = await opened(Bench(SimulatedDriver, FACE, {"port": port, "device": "kiosk-1"}, {}).driver())
+        with pytest.raises(Retriable) as caught:
+            await driver.read()
+        assert str(caught.value).isprintable()
+        await driver.close()
+
+    with face(lambda _: said) as port:
         asyncio.run(play(port))

@@ -112,7 +112,20 @@ def test_reads_fall_on_the_grid_of_the_clock() -> None:
     assert sum(t % 200 == 0 for t in times) >= 3
 
 
-@pytest.mark.parametrize("trouble", [Retriable("gone"), OSError("gone"), 5.0, ZeroDivisionError("a bug")])
+NOBODY_RECORDS = Output(rows=[Row({"v": 1.0}, t="soon")])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Retriable("gone"),
+        OSError("gone"),
+        5.0,
+        ZeroDivisionError("a bug"),
+        NOBODY_RECORDS,
+        Partial("in part", NOBODY_RECORDS),
+    ],
+)
 def test_a_change_is_reported_once_and_the_way_back_too(trouble: Any) -> None:
     play = Play([Output(), trouble, trouble, Output(rows=[Row({"v": 2.0})])])
     play.run(lambda: "device_back" in play.sink.events())

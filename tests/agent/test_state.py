@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -97,12 +98,19 @@ def test_the_journal_replaces_and_forgets_in_one_write(tmp_path: Path) -> None:
     assert [(entry.id, entry.state) for entry in state.journal().values()] == [("2", "running"), ("1", "succeeded")]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"_default": 5}', '{"_default": {"1": {"id": 5}}}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 5_000, '{"_default": 5}', '{"_default": {"1": {"id": 5}}}'])
 def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "journal.json").write_text(text)
     with pytest.raises(StateUnreadable, match=r"journal\.json"):
         State(tmp_path).journal()
     assert (tmp_path / "journal.json").read_text() == text
+
+
+@pytest.mark.parametrize("kept", [{"session": -1}, {"session": 5, "reserved": 4}, {"session": 2**60}, {"session": "x"}])
+def test_a_session_that_nobody_counted_is_damage(tmp_path: Path, kept: dict[str, object]) -> None:
+    (tmp_path / "session.json").write_text(json.dumps({"_default": {"1": kept}}))
+    with pytest.raises(StateUnreadable, match=r"session\.json"):
+        State(tmp_path).next_session()
 
 
 def test_one_agent_a_folder(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import logging
 import random
 import sys
 import tempfile
@@ -48,12 +49,15 @@ def feed(target: Target, inputs: int, seed: int) -> Found:
     seen = set(map(hash, target.corpus))
     known = len(seen)
     began, memory = time.monotonic(), _resident_kb()
-    for number in range(inputs):
-        if number == inputs // 4:
-            memory = _resident_kb()  # what caches and imports take is there by now
-        payload = mutator.draw()
-        seen.add(hash(payload))
-        _feed_one(target, payload, found)
+    try:
+        for number in range(inputs):
+            if number == inputs // 4:
+                memory = _resident_kb()  # what caches and imports take is there by now
+            payload = mutator.draw()
+            seen.add(hash(payload))
+            _feed_one(target, payload, found)
+    finally:
+        target.close()
     found.seconds = time.monotonic() - began
     found.distinct = len(seen) - known
     found.grown_kb = _resident_kb() - memory
@@ -129,6 +133,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; random when not given")
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
+    logging.disable(logging.CRITICAL)  # what is refused is logged, thousands of times
     found = run(given.inputs, seed, given.targets)
     print(table(found))
     for one in found:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from contract.test_vectors import KEY, KID, NOW_MS, PLAIN, SIGNED, V1, raw, trusted
+from fuzz.agent_targets import agent_targets
+from fuzz.device_targets import device_targets
 from fuzz.hub_targets import hub_targets
 from fuzz.kinds import Feed, Target
 from lamplighter_agent.errors import AgentError
@@ -58,14 +60,17 @@ def targets(folder: Path) -> Iterator[Target]:
     yield Target("batch", _of(messages, Channel.BATCH), _batch(profiles))
     for channel, model in PLAIN.items():
         yield Target(str(channel), _of(messages, channel), _model(model))
-    yield Target("signed", tuple(_signed(messages)), _open)
-    yield Target("signed-body", tuple(_bodies(messages)), _body)
+    signed, bodies = tuple(_signed(messages)), tuple(_bodies(messages))
+    yield Target("signed", signed, _open)
+    yield Target("signed-body", bodies, _body)
     yield Target("senml", _of(messages, Channel.SENML), _senml(profiles))
     yield Target("modbus-registers", (bytes(range(256)), b"\xff" * 64, bytes(512)), _modbus(profiles))
     yield Target("tail-lines", tuple(_lines(profiles)), _tail(profiles))
     yield Target("profile", tuple(_texts()), _profile)
     yield Target("agent-settings", (AGENT.encode(),), _settings(folder / "agent.toml"))
     yield from hub_targets(folder, _of(messages, Channel.BATCH))
+    yield from agent_targets(folder, _of(messages, Channel.RECEIPT) + signed, bodies)
+    yield from device_targets(folder)
 
 
 def _vectors() -> Iterator[tuple[str, bytes]]:

@@ -36,6 +36,7 @@ class Garbled:
         self.left = 0
         """How many of them the agent has closed."""
         self._open: set[asyncio.StreamWriter] = set()
+        self._going = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection until it is closed."""
@@ -48,8 +49,15 @@ class Garbled:
                 if head >> 4 == _PUBLISH and head & _QOS_1 and writer.can_write_eof():
                     writer.write_eof()
         self.left += 1
+        self._going.set()
         self._open.discard(writer)
         writer.close()
+
+    async def gone(self, connections: int) -> None:
+        """Wait until the agent has closed so many connections."""
+        while self.left < connections:
+            self._going.clear()
+            await self._going.wait()
 
     async def hang_up(self) -> None:
         """End all connections."""

@@ -27,16 +27,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from lamplighter_protocols.errors import LamplighterError
+from lamplighter_protocols.errors import LamplighterError, one_line
 from lamplighter_protocols.profile import Profile
 from lamplighter_protocols.readings import Quality, Value
 
 Position = dict[str, Any]
 """How far a device's own memory has been read: small JSON, stored in one transaction with the records."""
+MAX_POSITION: Final = 8 * 1024
+"""Bytes of a position, as JSON."""
 
 
 class DriverSettings(BaseModel):
@@ -76,7 +78,10 @@ class Output:
 
 
 class DriverError(LamplighterError):
-    """Root of what a driver raises on purpose; the text is one line for people."""
+    """Root of what a driver raises on purpose; the text is one line for people, also when a device broke it."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(one_line(detail))
 
 
 class Retriable(DriverError):

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from lamplighter_agent import keys, settings
-from lamplighter_agent.errors import EnrolmentRefused, Mistake
+from lamplighter_agent.errors import EnrolmentRefused, Mistake, StateUnreadable
 from lamplighter_agent.state import Identity, Lock, State
-from lamplighter_protocols.errors import BadTopic
+from lamplighter_protocols.errors import BadTopic, one_line
 from lamplighter_protocols.ids import agent_id
 
 PATH: Final = "/api/v1/enrol"
@@ -62,7 +62,7 @@ def _ask(hub_url: str, code: str, agent: str, version: str) -> Identity:
         raise EnrolmentRefused(f"{hub_url}: {_problem(error)}") from None
     except urllib.error.URLError as error:
         raise EnrolmentRefused(f"{hub_url}: cannot be reached: {error.reason}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EnrolmentRefused(f"{hub_url}: is this a Lamplighter hub? {error}") from None
     return _identity(hub_url, answer)
 
@@ -72,7 +72,7 @@ def _identity(hub_url: str, answer: Any) -> Identity:
         identity = Identity.model_validate({**answer, "hub_url": hub_url})
         agent_id(identity.agent)
         keys.check((key.kid, key.public_key) for key in identity.hub_keys)
-    except (ValidationError, TypeError, BadTopic) as error:
+    except (ValidationError, TypeError, BadTopic, StateUnreadable) as error:
         text = str(error).splitlines()[0]
         raise EnrolmentRefused(f"{hub_url}: the answer is not an identity ({text})") from None
     return identity
@@ -83,11 +83,11 @@ def _problem(error: urllib.error.HTTPError) -> str:
     try:
         problem = json.loads(error.read(MAX_ANSWER))
         text = problem.get("detail") or problem.get("title")
-    except (ValueError, AttributeError, OSError):
+    except (ValueError, RecursionError, AttributeError, OSError):
         text = ""
     if error.code == HTTPStatus.NOT_FOUND and not text:
         text = "there is no Lamplighter hub at this address"
-    return str(text or f"answered {error.code} {error.reason}")[:500]
+    return one_line(str(text or f"answered {error.code} {error.reason}")[:500])
 
 
 def _set_outbox_aside(folder: Path, agent: str) -> None:

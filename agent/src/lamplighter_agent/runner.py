@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from lamplighter_agent.clock import Clock, Moment
 from lamplighter_agent.driver import Driver, DriverError, Event, Fatal, Output, Partial, Position, Retriable, Row
+from lamplighter_agent.outputs import flaw
 from lamplighter_protocols.profile import Profile
 from lamplighter_protocols.readings import Quality
 
@@ -160,7 +161,7 @@ class Runner:
             at = self._clock.moment()
             begun = asyncio.get_running_loop().time()
             try:
-                output = await self._limited(self._driver.read(), self.plan.timeout_s)
+                output = await self._limited(self._read(), self.plan.timeout_s)
             except Partial as error:
                 output = error.output
                 self._say_partial(str(error))
@@ -175,6 +176,16 @@ class Runner:
         if output.position is not None:
             await stored
         return output.more
+
+    async def _read(self) -> Output:
+        """Read; what nobody could record is the driver's mistake, and its own."""
+        try:
+            output = await self._driver.read()
+        except Partial as error:
+            _check(error.output)
+            raise
+        _check(output)
+        return output
 
     async def _open(self, *, with_document: bool = True) -> None:
         if self._opened:
@@ -281,6 +292,11 @@ class Runner:
         elif self._partial and not trouble:
             self._log.info("answers in full again")
         self._partial = trouble
+
+
+def _check(output: Output) -> None:
+    if what := flaw(output):
+        raise ValueError(what)
 
 
 def _jitter() -> float:

@@ -13,15 +13,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from tinydb import TinyDB, where
 from tinydb.storages import Storage
 
 from lamplighter_agent.errors import AlreadyRunning, NotEnrolled, StateUnreadable
 from lamplighter_protocols.commands import CommandState
 from lamplighter_protocols.configuration import ConfigurationState, FieldError
+from lamplighter_protocols.ids import AgentId
+from lamplighter_protocols.presence import Promise
 
 JOURNAL_LIMIT: Final = 500
 """Entries of the command journal."""
@@ -43,7 +46,7 @@ class AtomicStorage(Storage):
             found = json.loads(self._path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (ValueError, OSError) as error:
+        except (ValueError, RecursionError, OSError) as error:
             raise StateUnreadable(f"{self._path}: cannot be read ({error}); move it away to go on without it") from None
         if not isinstance(found, dict) or not all(isinstance(table, dict) for table in found.values()):
             raise StateUnreadable(f"{self._path}: is not an object; move it away to go on without it")
@@ -74,10 +77,15 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+def _with_a_port(url: str) -> str:
+    _ = urlsplit(url).port  # raises ValueError for what is none
+    return url
+
+
 class Broker(_Document):
     """Where the MQTT broker is, and this agent's credentials for it."""
 
-    url: str
+    url: Annotated[str, AfterValidator(_with_a_port)]
     username: str
     password: str
 
@@ -92,11 +100,11 @@ class HubKey(_Document):
 class Identity(_Document):
     """Who this agent is, as the hub said at enrolment."""
 
-    agent: str
+    agent: AgentId
     hub_url: str = ""
     mqtt: Broker
     hub_keys: list[HubKey]
-    heard_within_s: int = 30
+    heard_within_s: Promise = 30
 
 
 class Version(_Document):
@@ -251,7 +259,10 @@ class State:
 def _sessions(kept: list[Any]) -> tuple[int, int]:
     """Return the last session number that was written, and up to which one they are reserved."""
     last = int(kept[0]["session"]) if kept else 0
-    return last, int(kept[0].get("reserved", last)) if kept else 0
+    reserved = int(kept[0].get("reserved", last)) if kept else 0
+    if not 0 <= last <= reserved < 2**53:  # a session number is exact in every JSON reader
+        raise ValueError(f"session {last}, reserved up to {reserved}")
+    return last, reserved
 
 
 def _replace(store: TinyDB, documents: list[dict[str, Any]]) -> None:

@@ -14,7 +14,6 @@ The device behind `settings` must be real, or an independent imitation; behind `
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, suppress
@@ -35,12 +34,12 @@ from lamplighter_agent.driver import (
     Refused,
     Retriable,
 )
+from lamplighter_agent.outputs import flaw
 from lamplighter_agent.packing import Sample, sound
 from lamplighter_protocols.events import known
 from lamplighter_protocols.profile import Profile
 
 WITHIN_S: Final = 10.0
-MAX_POSITION: Final = 8 * 1024
 
 
 @dataclass(frozen=True)
@@ -113,6 +112,7 @@ def _demand(holds: object, what: str) -> None:
 
 def check_output(profile: Profile, output: Output) -> None:
     """Raise AssertionError when an output is not as the contract wants it."""
+    _demand(not flaw(output), flaw(output))
     for row in output.rows:
         unknown = (row.values.keys() | row.quality.keys()) - profile.metrics.keys()
         _demand(not unknown, f"metrics that profile {profile.id} does not know: {sorted(unknown)}")
@@ -120,8 +120,6 @@ def check_output(profile: Profile, output: Output) -> None:
         _demand(sound(sample) is sample, f"values that no reading can have: {row.values}")
     for event in output.events:
         _demand(known(event.name, profile), f"event {event.name!r} is not in profile {profile.id}")
-    if output.position is not None:
-        _demand(len(json.dumps(output.position)) <= MAX_POSITION, "the position is too large")
 
 
 async def _nobody(driver: Driver) -> None:

@@ -35,12 +35,13 @@ class WireError(LamplighterError):
     code: ClassVar[str] = "bad_message"
 
     def __init__(self, detail: str, field: str = "") -> None:
-        self.detail = _one_line(detail)
-        self.field = _one_line(field)
+        self.detail = one_line(detail)
+        self.field = one_line(field)
         super().__init__(f"{self.field}: {self.detail}" if field else self.detail)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text with its line breaks and control characters escaped."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

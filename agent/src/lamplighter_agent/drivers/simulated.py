@@ -26,6 +26,7 @@ from lamplighter_agent.driver import (
     Retriable,
     Row,
 )
+from lamplighter_agent.outputs import flaw
 from lamplighter_protocols.ids import DeviceId
 from lamplighter_protocols.readings import Quality
 
@@ -78,11 +79,14 @@ class SimulatedDriver(Driver):
             rows = [self._row(answer)] if answer.get("metrics") or answer.get("quality") else []
             events = [_event(item) for item in answer.get("events", [])]
             following = int(answer.get("next", self._seen))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise Retriable(f"a garbled answer: {type(error).__name__}: {error}") from None
         position = {"seen": following} if following != self._seen else None
+        output = Output(rows=rows, events=events, position=position)
+        if what := flaw(output):
+            raise Retriable(f"a garbled answer: {what}")
         self._seen = following
-        return Output(rows=rows, events=events, position=position)
+        return output
 
     async def command(self, name: str, args: dict[str, Any], lease_s: int | None) -> dict[str, Any]:
         """Act; the peer's data come back."""
@@ -121,7 +125,7 @@ def _answer(line: bytes) -> dict[str, Any]:
         raise Retriable("the answer is not an object")
     problem = found.get("error")
     if isinstance(problem, dict):
-        raise _ERRORS.get(str(problem.get("kind")), Retriable)(str(problem.get("detail", "no detail"))[:400])
+        raise _ERRORS.get(str(problem.get("kind")), Retriable)(str(problem.get("detail") or "no detail")[:400])
     return found
 
 
