@@ -25,7 +25,7 @@ from lamplighter_hub.ingest.directory import ServicesDirectory
 from lamplighter_hub.ingest.foreign import known_in
 from lamplighter_hub.ingest.pipeline import Pipeline
 from lamplighter_hub.settings import Settings
-from lamplighter_hub.uplink.inbox import Message
+from lamplighter_hub.uplink.lanes import Message
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.topics import Channel, build
 from services.wait import eventually

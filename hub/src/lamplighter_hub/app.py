@@ -172,6 +172,7 @@ def _uplink(settings: Settings, services: Services, broker: NatsServer | None, l
         session = Session(broker.url, HUB_USER, broker.username, broker.password, max_queue_bytes=settings.queue_bytes)
     link.session, link.embedded = session, broker is not None
     services.facts["uplink"] = lambda: _uplink_facts(session)
+    services.facts["queue"] = lambda: _queue_facts(session)
     session.start()
     try:
         yield session
@@ -189,6 +190,15 @@ def _uplink_facts(session: Session) -> dict[str, Any]:
         "left_out": session.left_out,
         **vars(session.counters),
     }
+
+
+def _queue_facts(session: Session) -> dict[str, Any]:
+    """Return for each stream how many messages wait, for how long the next one has, and how many were shed."""
+    facts: dict[str, Any] = {}
+    for stream, lane in session.waiting().items():
+        waited = 0 if lane.next_ms is None else max(0, now_ms() - lane.next_ms)
+        facts |= {f"{stream}_queued": lane.messages, f"{stream}_waited_s": waited / 1000, f"{stream}_shed": lane.shed}
+    return facts
 
 
 @contextlib.contextmanager

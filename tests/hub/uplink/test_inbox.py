@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from lamplighter_hub.uplink.inbox import Budget, Inbox, Message
+from lamplighter_hub.uplink.inbox import Budget, Inbox
+from lamplighter_hub.uplink.lanes import Message
 
 
 def message(number: int, qos: int = 0, size: int = 10) -> Message:

@@ -23,7 +23,7 @@ _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 class Status(BaseModel):
-    """What the hub says of itself. `parts` holds what its parts add: broker, uplink, series, ledger, live."""
+    """What the hub says of itself. `parts` holds what its parts add: broker, uplink, queue, series, ledger, live."""
 
     version: str
     now: int

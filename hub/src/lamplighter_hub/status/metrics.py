@@ -9,12 +9,14 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from lamplighter_protocols.records import Stream
+
 if TYPE_CHECKING:
     from lamplighter_hub.services import Services
 
 
 class ControlCollector(Collector):
-    """Agents, devices, commands, configuration, refusals, ledger and throttle."""
+    """Agents, devices, commands, configuration, refusals, ledger, throttle and what waits for ingest."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -35,6 +37,7 @@ class ControlCollector(Collector):
         yield _counter("lamplighter_refused", "Who was refused, by reason.", "reason", hub.refusals.totals())
         yield _counter("lamplighter_results_odd", "Results that cannot be.", "reason", hub.commands.counts)
         yield from self._ledger()
+        yield from self._queue()
         yield from self._store()
         ignored = CounterMetricFamily("lamplighter_presence_ignored", "Wills and births of sessions that were over.")
         ignored.add_metric([], hub.presence.ignored)
@@ -62,6 +65,19 @@ class ControlCollector(Collector):
             ("ingest_queue_fill", "How full the ingest queue is, 0 to 1.", throttle.get("fill_percent", 0) / 100),
         ):
             yield GaugeMetricFamily(f"lamplighter_{name}", text, value)
+
+    def _queue(self) -> Iterator[Metric]:
+        """Yield what waits to be stored, by urgency; nothing without an uplink."""
+        if "queue" not in self._services.facts:
+            return
+        told = self._services.facts["queue"]()
+        queued, waited, shed = (
+            {str(s): told[f"{s}_{name}"] for s in Stream} for name in ("queued", "waited_s", "shed")
+        )
+        yield _gauge("lamplighter_ingest_queued", "Messages that wait to be stored, by stream.", "stream", queued)
+        text = "How long the next of them has waited, by stream."
+        yield _gauge("lamplighter_ingest_waited_seconds", text, "stream", waited)
+        yield _counter("lamplighter_ingest_shed", "Messages dropped unread, to come again.", "stream", shed)
 
     def _store(self) -> Iterator[Metric]:
         """Yield what an operator of the embedded store must see; nothing for another store."""
@@ -91,7 +107,7 @@ class ControlCollector(Collector):
             yield CounterMetricFamily(f"lamplighter_store_released_{name}", text, value)
 
 
-def _gauge(name: str, text: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:
+def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)

@@ -28,10 +28,12 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from lamplighter_hub.uplink.address import BadBrokerUrl, BrokerAddress, parse_url
-from lamplighter_hub.uplink.inbox import Budget, Inbox, Message
+from lamplighter_hub.uplink.inbox import Budget, Inbox, Waiting
+from lamplighter_hub.uplink.lanes import Message
 from lamplighter_hub.uplink.packets import Publish, publish
 from lamplighter_hub.uplink.sockets import BufferedSocket
 from lamplighter_protocols import topics
+from lamplighter_protocols.records import Stream
 
 __all__ = ["Budget", "Counters", "Message", "Session"]
 
@@ -150,8 +152,16 @@ class Session:
 
     @property
     def fill(self) -> float:
-        """How full the queue of what waits to be taken is, from 0 to 1 (beyond with QoS 1)."""
+        """How full the queue of what waits to be taken is, from 0 to 1 (beyond with alarms and QoS 1)."""
         return self._inbox.fill
+
+    def waiting(self) -> dict[Stream, Waiting]:
+        """Return what waits to be taken, by urgency."""
+        return self._inbox.waiting()
+
+    def arrivals(self) -> dict[Stream, int | None]:
+        """Return when the messages arrived (ms) that are next to be taken, by urgency; None where none waits."""
+        return self._inbox.arrivals()
 
     @property
     def shed(self) -> int:
