@@ -207,7 +207,7 @@ def _ingest(services: Services, session: Session) -> Iterator[Clocked]:
 
     Yields what must be called each second (with the time in ms) to fetch what is missing.
     """
-    throttle = Throttle(now_ms, lambda: session.fill)
+    throttle = Throttle(now_ms, lambda: session.fill, session.arrivals)
     wait_ms = round(services.settings.fetch_after_s * 1000)
     fetcher = Fetcher(services.ledger, services.presence.online, services.keys.sign, session.publish, wait_ms)
     pipeline = Pipeline(

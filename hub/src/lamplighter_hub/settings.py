@@ -80,7 +80,8 @@ class Settings(BaseModel):
     profiles: Annotated[tuple[Path, ...], Field(description="Further folders with device profiles.")] = ()
     demo: Annotated[bool, Field(description="Start a simulated street and its agents.")] = False
     queue_bytes: Annotated[
-        int, Field(ge=65_536, description="How much may wait to be stored; at half of it agents hold their backlog.")
+        int,
+        Field(ge=65_536, description="How much may wait to be stored; at a quarter of it agents hold their backlog."),
     ] = 64 * 1024 * 1024
     fetch_after_s: Annotated[
         float, Field(ge=1, le=86_400, description="Ask agents again for what has been missing for so long.")

@@ -240,7 +240,7 @@ def test_a_full_queue_makes_receipts_ask_for_patience(tmp_path: Path) -> None:
         first, second = hub.source.receipts()
         assert first["through"] == {"live": 1}
         assert first["retry_after_ms"] > 5_000
-        assert "queue" in first["reason"]
+        assert "hold the backlog" in first["reason"]
         assert second.keys().isdisjoint({"retry_after_ms", "reason"})
 
 

@@ -1,33 +1,51 @@
 """What a busy hub asks of its agents: hold your backlog for a while.
 
-Two marks on the queue in front of ingest, so that it does not flutter: at the upper one receipts begin to carry
-`retry_after_ms`, below the lower one they stop. Live data and alarms are never held back; that queue is for them.
+It goes by how full the queue in front of ingest is and by how long what is next there has waited. Two marks, so that
+it does not flutter: at the upper one receipts begin to carry `retry_after_ms`, below the lower one they stop. Live data
+and alarms are never held back; the queue is for them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from lamplighter_protocols.records import Receipt
+from lamplighter_protocols.records import Receipt, Stream
 
 log = logging.getLogger(__name__)
 
-HIGH: Final = 0.5
-LOW: Final = 0.2
-SHORTEST_MS: Final = 5_000
-LONGEST_MS: Final = 30_000
-REASON: Final = "the hub's queue is full beyond its mark; hold the backlog"
+HIGH: Final = 0.25
+"""Half of what backlog may fill."""
+LOW: Final = 0.1
+TOO_LATE_S: Final = {Stream.ALARM: 8.0, Stream.LIVE: 8.0, Stream.BACKLOG: 40.0}
+"""A wait that is as bad as a full queue."""
+SHORTEST_MS: Final = 2_000
+LONGEST_MS: Final = 20_000
+SPREAD: Final = (math.sqrt(5) - 1) / 2
+"""A pause is up to half as long again, in steps of the golden ratio: so not all agents come back at once."""
+REASON: Final = "the hub has more to store than it can at once; hold the backlog"
 
 
 class Throttle:
-    """Used by the ingest thread; read by all. `clock` returns ms, `fill` how full the queue is, from 0 to 1."""
+    """Used by the ingest thread; read by all.
 
-    def __init__(self, clock: Callable[[], int], fill: Callable[[], float]) -> None:
+    `clock` returns ms, `fill` how full the queue is, from 0 to 1, and `arrivals` when the messages arrived (ms) that
+    are next, None for a stream of which none waits.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        fill: Callable[[], float],
+        arrivals: Callable[[], Mapping[Stream, int | None]] = dict,
+    ) -> None:
         self._clock = clock
         self._look = fill
+        self._arrivals = arrivals
         self._fill = 0.0
+        self._pressure = 0.0
         self._since = 0
         self._began = 0
         self._receipts = 0
@@ -38,13 +56,14 @@ class Throttle:
         return self._since > 0
 
     def worded(self, receipt: Receipt) -> Receipt:
-        """Return the receipt as it goes out; while active it asks for the longer a pause the fuller the queue is."""
+        """Return the receipt as it goes out; while active it asks for the longer a pause the busier the hub is."""
         self._decide()
         if not self.active:
             return receipt
         self._receipts += 1
-        part = min(1.0, max(0.0, self._fill - LOW) / (1 - LOW))
-        pause = round(SHORTEST_MS + part * (LONGEST_MS - SHORTEST_MS))
+        part = min(1.0, max(0.0, self._pressure - LOW) / (1 - LOW))
+        spread = 1 + self._receipts * SPREAD % 1 / 2
+        pause = round(spread * (SHORTEST_MS + part * (LONGEST_MS - SHORTEST_MS)))
         return receipt.model_copy(update={"retry_after_ms": pause, "reason": REASON})
 
     def facts(self) -> dict[str, Any]:
@@ -53,16 +72,24 @@ class Throttle:
             "active": self.active,
             "since": self._since or None,
             "fill_percent": round(100 * self._fill, 1),
+            "pressure_percent": round(100 * self._pressure, 1),
             "began": self._began,
             "receipts": self._receipts,
         }
 
     def _decide(self) -> None:
-        fill = self._fill = self._look()
-        if not self.active and fill >= HIGH:
+        pressure = self._pressure = self._measure()
+        if not self.active and pressure >= HIGH:
             self._since = self._clock()
             self._began += 1
-            log.warning("the ingest queue is %.0f %% full: agents are asked to hold their backlog", 100 * fill)
-        elif self.active and fill < LOW:
-            log.info("the ingest queue is down to %.0f %%: agents may send their backlog", 100 * fill)
+            text = "ingest is behind (pressure %.0f %%, queue %.0f %% full): agents are asked to hold their backlog"
+            log.warning(text, 100 * pressure, 100 * self._fill)
+        elif self.active and pressure < LOW:
+            log.info("ingest has caught up (pressure %.0f %%): agents may send their backlog", 100 * pressure)
             self._since = 0
+
+    def _measure(self) -> float:
+        self._fill = self._look()
+        now = self._clock()
+        late = [(now - at) / 1000 / TOO_LATE_S[stream] for stream, at in self._arrivals().items() if at is not None]
+        return max(self._fill, *late, 0.0)
