@@ -117,6 +117,47 @@ def test_a_write_that_arrives_after_it_was_given_up_stays_void(influx_server: In
     slow.close()
 
 
+def test_a_commit_whose_reach_is_gone_is_void_and_stops_no_other(influx_server: Influxd, bucket: str) -> None:
+    store = opened(influx_server, bucket)
+    store.commit(commit(1))
+    store._influx.write(b"commits void=true 2\n")
+    store.close()
+    again = opened(influx_server, bucket)
+    again.commit(commit(2))
+    holds(again, 1, 2)
+    again.close()
+
+
+def test_what_may_be_in_the_servers_memory_only_is_written_again(
+    influx_server: Influxd, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub that is killed amid a write leaves it readable, and gone with the server's next start."""
+    store = opened(influx_server, bucket)
+    store.commit(commit(1))
+    written: list[bytes] = []
+    whole = Influx.write
+
+    def write(influx: Influx, blob: bytes) -> None:
+        written.append(blob)
+        whole(influx, blob)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Influx, "write", write)
+        store.commit(commit(2))
+        finished = next(blob for blob in written if blob.startswith(b"commits body"))
+        written.clear()
+        again = opened(influx_server, bucket)
+        assert finished in written
+        break_off(again, commit(3))
+        written.clear()
+        third = opened(influx_server, bucket)
+    (given_up,) = (blob for blob in written if b"void=true" in blob)
+    assert given_up.startswith(f"commits void=true,start={T0}i,end={T0 + 3}i,places=".encode())
+    holds(third, 1, 2)
+    for one in (store, again, third):
+        one.close()
+
+
 def test_another_commit_after_a_failure_takes_the_place_of_the_broken_one(influx_server: Influxd, bucket: str) -> None:
     store = opened(influx_server, bucket)
     store.commit(commit(1))

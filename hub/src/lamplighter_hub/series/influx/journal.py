@@ -23,7 +23,15 @@ from lamplighter_hub.series.influx.asking import named, select
 from lamplighter_hub.series.influx.client import Influx
 from lamplighter_hub.series.influx.islands import Islands
 from lamplighter_hub.series.influx.lines import QUALITIES, joined, pieces
-from lamplighter_hub.series.store import Commit, Mark, Release, SeriesError, StoreUnavailable
+from lamplighter_hub.series.store import (
+    BEGINNING,
+    END_OF_TIME,
+    Commit,
+    Mark,
+    Release,
+    SeriesError,
+    StoreUnavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -112,18 +120,25 @@ class Journal:
         self.moving: Move | None = None
 
     def load(self) -> None:
-        """Read what is valid. A commit that was under way when the hub ended is void from now on."""
+        """Read what is valid. A commit that was under way when the hub ended is void from now on.
+
+        A write whose client was gone before the answer may be in the server's memory only: it is read, and after the
+        server's next start it is not (influxd 2.8.0, docs/decisions/0096). So the last record, the only one of which
+        nobody was told, is written again.
+        """
         known = self._load_checkpoint()
         (tables,) = self._influx.query(select("*", "commits", f"time > {known}"))
         rows = named(tables)
         for row in rows:
             self._load_record(row)
+        if rows and (last := joined("body", rows[-1])):
+            self._write(pieces("body", last), rows[-1]["time"])
         if not (known or rows):
             self.checkpoint()
 
     def begin(self, reach: Reach) -> None:
         """Announce the commit in hand."""
-        self._write(f"start={reach.start}i,end={reach.end}i,places={reach.places}i")
+        self._write(_fields(reach))
 
     def finish(
         self, marks: Sequence[Mark], releases: Sequence[Release], totals: Totals, move: Move | None = None
@@ -145,7 +160,7 @@ class Journal:
 
     def give_up(self, reach: Reach) -> None:
         """Make the commit in hand void."""
-        self._write(f"void=true,start={reach.start}i,end={reach.end}i,places={reach.places}i")
+        self._write(f"void=true,{_fields(reach)}")
         self._forget(self.number, reach)
         self.number += 1
 
@@ -175,8 +190,8 @@ class Journal:
         if last:
             self._influx.delete("checkpoints", 0, last - 1)
 
-    def _write(self, fields: str) -> None:
-        self._influx.write(f"commits {fields} {self.number}\n".encode())
+    def _write(self, fields: str, number: int | None = None) -> None:
+        self._influx.write(f"commits {fields} {number or self.number}\n".encode())
 
     def _load_checkpoint(self) -> int:
         (tables,) = self._influx.query("SELECT * FROM checkpoints ORDER BY time DESC LIMIT 1")
@@ -206,9 +221,9 @@ class Journal:
                 number, start, end, series = found["moved"]
                 self.moving = Move(number, start, end, tuple((device, metric) for device, metric in series))
         else:
-            reach = Reach(row["start"], row["end"], row["places"])
+            reach = _reach(row)
             if not row.get("void"):
-                self._write("void=true")
+                self._write(f"void=true,{_fields(reach)}")
             self._forget(self.number, reach)
         self.number += 1
 
@@ -233,6 +248,17 @@ class Journal:
             void = Void(last.first, number, start, end, max(last.places, reach.places))
         self.valid = Valid(number, (*before, void))
         self._records += 1
+
+
+def _fields(reach: Reach) -> str:
+    return f"start={reach.start}i,end={reach.end}i,places={reach.places}i"
+
+
+def _reach(row: dict[str, Any]) -> Reach:
+    """Return the reach of a record. One that was never durable had no points: they are sent behind it."""
+    if row.get("start") is None:
+        return Reach(BEGINNING, END_OF_TIME, 0)
+    return Reach(row["start"], row["end"], row["places"])
 
 
 def after(totals: Totals, commit: Commit, points: int, quarantined_bytes: int) -> Totals:
