@@ -8,7 +8,7 @@ import pytest
 
 from lamplighter_protocols import checks
 from lamplighter_protocols.field.tail import Sample
-from lamplighter_protocols.quality import CheckedColumn, check_record
+from lamplighter_protocols.quality import Samples, check_record
 from lamplighter_protocols.readings import Quality, Reading, columnar
 from profiles.test_recordings import PROFILES, read
 
@@ -37,7 +37,7 @@ def _readings(sample: Sample) -> list[Reading]:
     ]
 
 
-def _raw(column: CheckedColumn) -> tuple[object, ...]:
+def _raw(column: Samples) -> tuple[object, ...]:
     return column.metric, column.times, column.values
 
 

@@ -13,7 +13,7 @@ from lamplighter_protocols import checks
 from lamplighter_protocols.checks import Plan, State
 from lamplighter_protocols.errors import BadProfile
 from lamplighter_protocols.profile import Profile, parse_profile
-from lamplighter_protocols.quality import CheckedColumn, check_record
+from lamplighter_protocols.quality import Samples, check_record
 from lamplighter_protocols.readings import Quality, Reading, ReadingsRecord
 
 RATE, STUCK, SPIKE, GAP, CROSS = (
@@ -45,7 +45,7 @@ def flags(
 ) -> list[Quality | None]:
     """Return the flags of metric x at seconds and values, in one record."""
     plan = planned(profile)
-    column = CheckedColumn("x", [T + 1000 * s for s, _ in rows], [v for _, v in rows], given)
+    column = Samples("d", "x", [T + 1000 * s for s, _ in rows], [v for _, v in rows], given)
     (found,) = checks.check_columns(plan, state or checks.beginning(plan), [column], filling=filling)
     assert (found.times, found.values) == (column.times, column.values)
     return list(found.qualities or [None] * len(rows))

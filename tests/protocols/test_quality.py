@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lamplighter_protocols.errors import BadField
 from lamplighter_protocols.profile import load_profiles
-from lamplighter_protocols.quality import CheckedColumn, check, check_record
+from lamplighter_protocols.quality import Samples, check, check_record
 from lamplighter_protocols.readings import Quality, Reading, ReadingsRecord
 
 PROFILE = load_profiles()["air-station"]
@@ -27,7 +27,7 @@ def record(m: dict[str, list[Any]], q: dict[str, list[Any]] | None = None, rows:
 def test_a_good_column_passes_as_it_is() -> None:
     good = record({"pm25": [1.0, 2.0, 3.0]})
     columns, refused = check_record(PROFILE, good)
-    assert (columns, refused) == ([CheckedColumn("pm25", [T, T + 1, T + 2], [1.0, 2.0, 3.0], None)], [])
+    assert (columns, refused) == ([Samples("air-1", "pm25", [T, T + 1, T + 2], [1.0, 2.0, 3.0], None)], [])
     assert columns[0].values is good.m["pm25"]  # nothing is copied when nothing is wrong
 
 
@@ -42,25 +42,25 @@ def test_a_good_column_passes_as_it_is() -> None:
 )
 def test_flags(m: list[Any], q: list[Any] | None, wanted: list[Any] | None) -> None:
     columns, _ = check_record(PROFILE, record({"pm25": m}, {"pm25": q} if q else None))
-    assert columns == [CheckedColumn("pm25", [T, T + 1, T + 2], m, wanted)]
+    assert columns == [Samples("air-1", "pm25", [T, T + 1, T + 2], m, wanted)]
 
 
 def test_rows_that_hold_nothing_are_left_out() -> None:
     columns, refused = check_record(
         PROFILE, record({"pm25": [None, 5.0, None], "pm10": [None] * 3}, {"pm25": [None, None, "sensor_fault"]})
     )
-    assert columns == [CheckedColumn("pm25", [T + 1, T + 2], [5.0, None], [None, FAULT])]
+    assert columns == [Samples("air-1", "pm25", [T + 1, T + 2], [5.0, None], [None, FAULT])]
     assert refused == []
 
 
 def test_a_quality_may_come_without_any_value() -> None:
     columns, _ = check_record(PROFILE, record({}, {"rh": [None, "no_data", None]}))
-    assert columns == [CheckedColumn("rh", [T + 1], [None], [Quality.NO_DATA])]
+    assert columns == [Samples("air-1", "rh", [T + 1], [None], [Quality.NO_DATA])]
 
 
 def test_choices() -> None:
     columns, _ = check_record(PROFILE, record({"door": ["open", "ajar", None]}))
-    assert columns == [CheckedColumn("door", [T, T + 1], ["open", "ajar"], [None, OUT])]
+    assert columns == [Samples("air-1", "door", [T, T + 1], ["open", "ajar"], [None, OUT])]
 
 
 def test_nonsense_is_refused_by_name_and_the_rest_goes_through() -> None:
@@ -99,3 +99,24 @@ def test_a_single_reading_that_cannot_be_taken() -> None:
         check(PROFILE, Reading("d", "pm25", T, True))
     with pytest.raises(BadField, match=r"m\.x: profile air-station has no such metric"):
         check(PROFILE, Reading("d", "x", T, 1.0))
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda rows: st.lists(
+            st.lists(st.none() | st.floats(-10, 1_010), min_size=rows, max_size=rows), min_size=1, max_size=4
+        )
+    )
+)
+def test_each_column_keeps_its_own_rows_whichever_ones_others_lack(columns: list[list[float | None]]) -> None:
+    names = list(PROFILE.metrics)[:4]
+    sent = record(dict(zip(names, columns, strict=False)), rows=len(columns[0]))
+    wanted = []
+    for name, values in zip(names, columns, strict=False):
+        low, high = PROFILE.metrics[name].range or (0.0, 0.0)
+        there = [(T + row, value) for row, value in enumerate(values) if value is not None]
+        flags = [None if low <= value <= high else OUT for _, value in there]
+        if there:
+            times, kept = (list(part) for part in zip(*there, strict=True))
+            wanted.append(("air-1", name, times, kept, flags if any(flags) else None))
+    assert check_record(PROFILE, sent) == (wanted, [])

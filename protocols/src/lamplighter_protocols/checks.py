@@ -24,7 +24,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from lamplighter_protocols.profile import Aggregation, AtMost, Metric, Never, Profile
-from lamplighter_protocols.quality import CheckedColumn
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Quality, Reading, Value
 
 _T, _GOOD_T, _GOOD, _FIRST, _SECOND, _THIRD, _RUN_T, _RUN = range(8)
@@ -110,9 +110,7 @@ def resumed(plan: Plan, newest: Mapping[str, Reading]) -> State:
     return state
 
 
-def check_columns(
-    plan: Plan, state: State, columns: Sequence[CheckedColumn], *, filling: bool = False
-) -> list[CheckedColumn]:
+def check_columns(plan: Plan, state: State, columns: Sequence[Samples], *, filling: bool = False) -> list[Samples]:
     """Return a record's columns with more flags, and take them up in the state.
 
     While a device is `filling` a gap from what it kept, nothing is called a gap: it may close yet.
@@ -181,9 +179,9 @@ class _Steps:
         self.shortest, self.longest = (min(steps), max(steps)) if steps else (math.inf, 0.0)
 
 
-def _calm_one(limits: Limits, live: bytearray, column: CheckedColumn) -> bool:
+def _calm_one(limits: Limits, live: bytearray, column: Samples) -> bool:
     """The same as `_calm` for a column of one value, without the way around sequences."""
-    _, (t,), (number,), flags = column
+    _, _, (t,), (number,), flags = column
     if flags is not None or type(number) is not float:
         return False
     known = _PACKED.unpack_from(live, limits.place)
@@ -211,9 +209,9 @@ def _near_one(limits: Limits, known: tuple[float, ...], t: int, number: float) -
     return rate == math.inf or abs(number - good) <= rate * (t - good_t)
 
 
-def _calm(limits: Limits, live: bytearray, column: CheckedColumn, steps: _Steps) -> bool:
+def _calm(limits: Limits, live: bytearray, column: Samples, steps: _Steps) -> bool:
     """Take up a column that surely gets no flag; False when it must be walked through. The common case, cheaply."""
-    _, times, values, flags = column
+    _, _, times, values, flags = column
     if flags is not None or type(values[0]) is not float:
         return False
     numbers: Sequence[float] = values  # type: ignore[assignment]  # a column holds values of one type
@@ -288,7 +286,7 @@ def _equal(times: Sequence[int], numbers: Sequence[float], known: tuple[float, f
     return known
 
 
-def _walk(limits: Limits, state: State, column: CheckedColumn, *, filling: bool) -> CheckedColumn:
+def _walk(limits: Limits, state: State, column: Samples, *, filling: bool) -> Samples:
     """Judge a column value by value: what is newer than all before in one lane, what is late in the other."""
     before = column.qualities or [None] * len(column.times)
     live, late = _known(state.live, limits), _known(state.late, limits)
@@ -358,7 +356,7 @@ def _round(a: float, b: float) -> float:
     return (a - b + 180) % 360 - 180
 
 
-def _cross_all(rules: Sequence[Rule], columns: list[CheckedColumn]) -> None:
+def _cross_all(rules: Sequence[Rule], columns: list[Samples]) -> None:
     """Flag the rows of a record in which rules between its metrics are broken."""
     names = [column.metric for column in columns]
     for rule in rules:
@@ -366,7 +364,7 @@ def _cross_all(rules: Sequence[Rule], columns: list[CheckedColumn]) -> None:
             _cross(rule, columns, [names.index(name) for name in rule.metrics])
 
 
-def _cross(rule: Rule, columns: list[CheckedColumn], mine: Sequence[int]) -> None:
+def _cross(rule: Rule, columns: list[Samples], mine: Sequence[int]) -> None:
     """Flag the rows in which a rule is broken, in each of its metrics, which are `mine` of the columns."""
     compared = [columns[nth] for nth in mine]
     if _holds(rule.asked, compared):
@@ -375,7 +373,7 @@ def _cross(rule: Rule, columns: list[CheckedColumn], mine: Sequence[int]) -> Non
         columns[nth] = columns[nth]._replace(qualities=flags) if any(flags) else columns[nth]
 
 
-def _holds(rule: AtMost | Never, columns: list[CheckedColumn]) -> bool:
+def _holds(rule: AtMost | Never, columns: list[Samples]) -> bool:
     """Tell by the extremes alone that no row can break a rule."""
     numbers: list[Sequence[float]] = [column.values for column in columns if column.qualities is None]  # type: ignore[misc]
     if len(numbers) < len(columns):
@@ -388,7 +386,7 @@ def _holds(rule: AtMost | Never, columns: list[CheckedColumn]) -> bool:
     )
 
 
-def _crossed(rule: AtMost | Never, columns: list[CheckedColumn]) -> list[_Flags]:
+def _crossed(rule: AtMost | Never, columns: list[Samples]) -> list[_Flags]:
     """Return the flags of columns after a rule; values that are flagged already take no part in it."""
     keys = [_keys(column.times) for column in columns]
     flags = [list(column.qualities or [None] * len(column.times)) for column in columns]
@@ -411,7 +409,7 @@ def _within(rule: Never) -> Callable[[list[float]], bool]:
     return lambda row: all(low <= value <= high for value, (low, high) in zip(row, ranges, strict=True))
 
 
-def _rows(keys: list[tuple[int, int]], column: CheckedColumn, flags: _Flags) -> dict[tuple[int, int], float]:
+def _rows(keys: list[tuple[int, int]], column: Samples, flags: _Flags) -> dict[tuple[int, int], float]:
     return {
         key: float(value)
         for key, value, flag in zip(keys, column.values, flags, strict=True)

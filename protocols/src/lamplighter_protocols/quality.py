@@ -18,20 +18,25 @@ from lamplighter_protocols.readings import Quality, Reading, Value
 _TYPES: Final = {"number": float, "boolean": bool, "string": str}
 
 
-class CheckedColumn(NamedTuple):
-    """One metric of a record: sample i was taken at `times[i]` ms. `qualities` is None when all are good.
+class Samples(NamedTuple):
+    """One column: sample i of a device's metric was taken at `times[i]` (ms). `qualities` is None when all are good.
 
-    Rows without value and without flag are left out.
+    A sample without value and without quality is no sample and is left out.
     """
 
+    device: str
     metric: str
     times: Sequence[int]
     values: Sequence[Value | None]
-    qualities: Sequence[Quality | None] | None
+    qualities: Sequence[Quality | None] | None = None
 
 
 class Columns(Protocol):
     """A `ReadingsRecord`, or what has its columns. Lists are as long as `dt`, values of a metric of one type."""
+
+    @property
+    def device(self) -> str:
+        """Whose they are."""
 
     @property
     def t(self) -> int:
@@ -60,34 +65,55 @@ def check(profile: Profile, reading: Reading) -> Quality:
     return Quality.OUT_OF_RANGE if _outside(metric, reading.value) else Quality.GOOD
 
 
-def check_record(profile: Profile, record: Columns) -> tuple[list[CheckedColumn], list[BadField]]:
+def check_record(profile: Profile, record: Columns) -> tuple[list[Samples], list[BadField]]:
     """Return a record's columns, flagged, and one refusal for each metric that cannot be taken (`field` = m.METRIC)."""
-    start, flags = record.t, record.q
+    device, start, flags = record.device, record.t, record.q
     times = [start + offset for offset in record.dt]
-    taken: list[CheckedColumn] = []
+    rows: _Rows | None = None
+    taken: list[Samples] = []
     refused: list[BadField] = []
     for name, values in record.m.items():
         known = profile.metrics.get(name)
-        if known is not None and name not in flags and _plainly_good(known, values):
-            taken.append(CheckedColumn(name, times, values, None))
-            continue
-        try:
-            column = _checked(_metric(profile, name), name, times, values, flags.get(name))
-        except BadField as error:
-            refused.append(error)
-        else:
-            if column.times:
-                taken.append(column)
+        if known is not None and name not in flags:
+            if _plainly_good(known, values):
+                taken.append(Samples(device, name, times, values))
+                continue
+            rows = rows or _Rows(times)
+            left, there = rows.filled(values)
+            if len(there) < len(values) and _plainly_good(known, there):
+                taken.append(Samples(device, name, left, there))
+                continue
+        _take(profile, Samples(device, name, times, values, flags.get(name)), taken, refused)
     for name in flags.keys() - record.m.keys() if flags else ():
-        try:
-            _metric(profile, name)
-        except BadField as error:
-            refused.append(error)
-        else:
-            column = _present(name, times, [None] * len(times), flags[name])
-            if column.times:
-                taken.append(column)
+        _take(profile, Samples(device, name, times, [None] * len(times), flags[name]), taken, refused)
     return taken, refused
+
+
+class _Rows:
+    """The times of a record. Columns that lack the same rows, as they mostly do, share the times that are left."""
+
+    def __init__(self, times: list[int]) -> None:
+        self._all = times
+        self._there: list[bool] = []
+        self._left: list[int] = []
+
+    def filled(self, values: Sequence[Value | None]) -> tuple[list[int], list[Value | None]]:
+        """Leave out the rows in which a column has no value."""
+        there = [value is not None for value in values]
+        if there != self._there:
+            self._there, self._left = there, list(compress(self._all, there))
+        return self._left, list(compress(values, there))
+
+
+def _take(profile: Profile, column: Samples, taken: list[Samples], refused: list[BadField]) -> None:
+    """Check a column of which not everything is plainly good; it is refused as a whole, or taken if it holds any."""
+    try:
+        checked = _checked(_metric(profile, column.metric), column)
+    except BadField as error:
+        refused.append(error)
+    else:
+        if checked.times:
+            taken.append(checked)
 
 
 def _metric(profile: Profile, name: str) -> Metric:
@@ -98,34 +124,20 @@ def _metric(profile: Profile, name: str) -> Metric:
     return metric
 
 
-def _checked(
-    metric: Metric,
-    name: str,
-    times: Sequence[int],
-    values: Sequence[Value | None],
-    flags: Sequence[Quality | None] | None,
-) -> CheckedColumn:
-    if flags is None:
-        times, values = _filled(times, values)
-        if _plainly_good(metric, values):
-            return CheckedColumn(name, times, values, None)
-    present = [value for value in values if value is not None]
+def _checked(metric: Metric, column: Samples) -> Samples:
+    """Return a column with the flags that it deserves and without empty rows. Raises BadField."""
+    flags = column.qualities
+    present = [value for value in column.values if value is not None]
     if present:
-        _check_type(metric, name, present[0])  # a column of the contract holds values of one type
+        _check_type(metric, column.metric, present[0])  # a column of the contract holds values of one type
         if _any_outside(metric, present):
-            flags = _flagged(metric, values, flags)
-    return _present(name, times, values, flags)
-
-
-def _filled(times: Sequence[int], values: Sequence[Value | None]) -> tuple[list[int], list[Value | None]]:
-    """Leave out the rows without value of a column without flags."""
-    there = [value is not None for value in values]
-    return list(compress(times, there)), list(compress(values, there))
+            flags = _flagged(metric, column.values, flags)
+    return _present(column._replace(qualities=flags))
 
 
 def _plainly_good(metric: Metric, values: Sequence[Value | None]) -> bool:
     """True for a full column of numbers in range: the common case, told by two passes that make no object."""
-    if metric.type != "number" or not values or type(values[0]) is not float or values[-1] is None:
+    if not values or type(values[0]) is not float or values[-1] is None or metric.type != "number":
         return False
     numbers: Sequence[float] = values  # type: ignore[assignment]
     try:
@@ -165,11 +177,10 @@ def _flag(metric: Metric, value: Value | None, flag: Quality | None) -> Quality 
     return Quality.OUT_OF_RANGE if _outside(metric, value) else None
 
 
-def _present(
-    name: str, times: Sequence[int], values: Sequence[Value | None], flags: Sequence[Quality | None] | None
-) -> CheckedColumn:
+def _present(column: Samples) -> Samples:
     """Leave out the rows that hold nothing; a flag `good` is none."""
+    device, name, times, values, flags = column
     own = [None if flag is Quality.GOOD else flag for flag in flags] if flags else [None] * len(values)
     rows = [row for row in zip(times, values, own, strict=True) if row[1] is not None or row[2] is not None]
     kept: list[Quality | None] = [row[2] for row in rows]
-    return CheckedColumn(name, [row[0] for row in rows], [row[1] for row in rows], kept if any(kept) else None)
+    return Samples(device, name, [row[0] for row in rows], [row[1] for row in rows], kept if any(kept) else None)

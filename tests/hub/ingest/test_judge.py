@@ -26,7 +26,7 @@ from lamplighter_hub.ingest.judge import Judge
 from lamplighter_hub.ingest.recall import Recall
 from lamplighter_hub.series.store import Commit, SeriesError, TimeSeries
 from lamplighter_protocols.profile import Profile, load_profiles, parse_profile
-from lamplighter_protocols.quality import CheckedColumn
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Quality, Reading
 from lamplighter_protocols.topics import Channel
 
@@ -156,7 +156,7 @@ def test_a_store_that_does_not_answer_holds_nothing_up_and_the_checks_begin_afre
         Hub(made).take(batch(1, reading(40)))
         silent = Silent(made.hub.series)
         judge = Judge(Recall(silent))
-        column = CheckedColumn("power", [START + SECOND], [90.0], None)
+        column = Samples("lamp-1", "power", [START + SECOND], [90.0], None)
         judged = [judge.begin().of(LAMP, device, [column])[0] for device in (DEVICE, "lamp-8", "lamp-9")]
 
         assert [one.qualities for one in judged] == [None, None, None]
@@ -181,7 +181,7 @@ def test_memory_is_bounded_and_small() -> None:
     judge = Judge(most=100)
     for nth in range(300):
         group = judge.begin()
-        group.of(station, f"air-{nth}", [CheckedColumn("pm25", [START], [float(nth)], None)])
+        group.of(station, f"air-{nth}", [Samples(f"air-{nth}", "pm25", [START], [float(nth)], None)])
         judge.keep(group)
     states = judge._known
     assert (len(states), next(iter(states))) == (100, "air-200")

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.ingest.newcomers import Newcomers
 from lamplighter_hub.ingest.times import Origin, hold, parted, possible
-from lamplighter_hub.series.store import Mark, Samples, StoredEvent
+from lamplighter_hub.series.store import Mark, StoredEvent
 from lamplighter_protocols.errors import BadField, WireError
 from lamplighter_protocols.profile import Profile
 from lamplighter_protocols.quality import check_record
@@ -137,8 +137,7 @@ def take_readings(group: Group, origin: Origin, record: ReadingsRecord, profile:
         part = record.model_copy(update={"m": {metric: record.m.get(metric, [])}, "q": {}})
         refuse_part(group, origin.agent, "bad_value", part.model_dump(mode="json"), error, record.device)
     judged = group.judgement.of(profile, record.device, columns, filling=origin.filling)
-    group.samples += [Samples(record.device, *column) for column in judged]
-    group.points += sum(len(column.times) for column in judged)
+    group.samples += judged
     return bool(judged), bool(refused)
 
 

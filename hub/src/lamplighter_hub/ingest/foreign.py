@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from lamplighter_hub.ingest.batches import OwnerProfile, not_ours
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.ingest.times import Origin, hold_pack, possible
-from lamplighter_hub.series.store import Samples, TimeSeries
+from lamplighter_hub.series.store import TimeSeries
 from lamplighter_protocols.field.senml import to_readings
 from lamplighter_protocols.quality import check_record
 from lamplighter_protocols.readings import Reading, Value, columnar
@@ -56,9 +56,7 @@ def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -
         names = {column.metric for column in columns}
         new = fresh(group, pack.device, [reading for reading in readings if reading.metric in names], known)
         columns = check_record(profile, columnar(pack.device, new))[0] if new else []
-    columns = group.judgement.of(profile, pack.device, columns)
-    group.samples += [Samples(pack.device, *column) for column in columns]
-    group.points += sum(len(column.times) for column in columns)
+    group.samples += group.judgement.of(profile, pack.device, columns)
 
 
 def fresh(group: Group, device: str, readings: list[Reading], known: Known) -> list[Reading]:

@@ -45,8 +45,12 @@ class Group:
     """What foreign devices said in this group that might come again: metric, time and value, by device."""
     judgement: Judgement = field(default_factory=lambda: Judge().begin())
     records: int = 0
-    points: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def points(self) -> int:
+        """How many samples there are."""
+        return sum([len(column.times) for column in self.samples])
 
     def turns(self) -> list[Turn]:
         """Return what was said as few turns: in each the births go first, and every agent keeps its own order.

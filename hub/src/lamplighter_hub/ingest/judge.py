@@ -8,7 +8,7 @@ from typing import Final
 from lamplighter_protocols import checks
 from lamplighter_protocols.checks import Plan, State
 from lamplighter_protocols.profile import Profile
-from lamplighter_protocols.quality import CheckedColumn
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Reading
 
 MOST_DEVICES: Final = 200_000
@@ -70,9 +70,7 @@ class Judgement:
         self._judge = judge
         self.seen: dict[str, State] = {}
 
-    def of(
-        self, profile: Profile, device: str, columns: list[CheckedColumn], *, filling: bool = False
-    ) -> list[CheckedColumn]:
+    def of(self, profile: Profile, device: str, columns: list[Samples], *, filling: bool = False) -> list[Samples]:
         """Return the columns of one record of a device with the flags that they deserve.
 
         `filling` says that its agent still holds a backlog.

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from lamplighter_hub.errors import Unavailable
 from lamplighter_hub.ingest.batches import OwnerProfile, take_batch
+from lamplighter_hub.ingest.collector import uncollected
 from lamplighter_hub.ingest.desk import Desk, Order
 from lamplighter_hub.ingest.foreign import Foreign, Known, take_senml
 from lamplighter_hub.ingest.group import Group
@@ -136,6 +137,7 @@ class Pipeline:
         """Do what others ask of the ingest thread, each order with a commit of its own."""
         self._desk.serve(lambda order: self._do(order, stop))
 
+    @uncollected()
     def process(self, messages: list[Message]) -> None:
         """Take a group of messages all the way, or raise and leave no trace of it."""
         group = self._begin()

@@ -17,11 +17,10 @@ from lamplighter_hub.ingest.batches import OwnerProfile
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.ingest.times import possible
 from lamplighter_hub.ledger.account import Key
-from lamplighter_hub.series.store import Samples
 from lamplighter_protocols.envelope import unwrap
 from lamplighter_protocols.model import EARLIEST, LATEST
 from lamplighter_protocols.profile import Profile
-from lamplighter_protocols.quality import CheckedColumn, check_record
+from lamplighter_protocols.quality import Samples, check_record
 from lamplighter_protocols.readings import MAX_METRICS, MAX_OFFSET_MS, MAX_SAMPLES, Quality
 from lamplighter_protocols.records import MAX_RECORDS, Stream
 
@@ -83,9 +82,7 @@ def take_plain(group: Group, agent: str, payload: bytes, owner: OwnerProfile) ->
         found.append((record.device, *good))
     filling = batch.held.get(Stream.BACKLOG, 0) > 0
     for device, profile, columns in found:
-        judged = group.judgement.of(profile, device, columns, filling=filling)
-        group.samples += [Samples(device, *column) for column in judged]
-        group.points += sum([len(column.times) for column in judged])
+        group.samples += group.judgement.of(profile, device, columns, filling=filling)
     group.draft.extend(key, batch.first, len(found))
     if batch.held or batch.freed:
         group.draft.heed(agent, batch.outbox, batch.held, batch.freed)
@@ -94,7 +91,7 @@ def take_plain(group: Group, agent: str, payload: bytes, owner: OwnerProfile) ->
     return True
 
 
-def _good(group: Group, profile: Profile | str, record: PlainReadings) -> tuple[Profile, list[CheckedColumn]] | None:
+def _good(group: Group, profile: Profile | str, record: PlainReadings) -> tuple[Profile, list[Samples]] | None:
     """Return the profile and the columns of a record of which nothing is refused."""
     if isinstance(profile, str):
         return None

@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from lamplighter_hub.series.ages import Policy
 from lamplighter_protocols.errors import LamplighterError
 from lamplighter_protocols.profile import Aggregation
-from lamplighter_protocols.readings import Quality, Reading, Value
+from lamplighter_protocols.quality import Samples as Samples  # noqa: PLC0414 - it crosses this seam
+from lamplighter_protocols.readings import Reading, Value
 
 BEGINNING: Final = -(2**62)
 """A start before every possible time."""
@@ -36,19 +37,6 @@ class BadCursor(SeriesError):
 
 class Unstorable(LamplighterError):
     """A commit whose content no store can take; trying again does not help, its parts may."""
-
-
-class Samples(NamedTuple):
-    """One column: sample i of a device's metric was taken at `times[i]` (ms).
-
-    A sample without value and without quality is no sample and is left out. Whole numbers come back as floats.
-    """
-
-    device: str
-    metric: str
-    times: Sequence[int]
-    values: Sequence[Value | None]
-    qualities: Sequence[Quality | None] | None = None
 
 
 class StoredEvent(NamedTuple):
