@@ -294,7 +294,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.now += seconds * 1000
         self.hub.fetcher.tick(self.now)
 
-    @rule(busy=st.sampled_from([0.0, 0.3, 1.0]))
+    @rule(busy=st.sampled_from([0.0, 0.15, 1.0]))
     def be_busy(self, busy: float) -> None:
         self.hub.busy = busy
 
