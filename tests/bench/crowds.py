@@ -60,6 +60,8 @@ class Ground:
             "queue_percent": parts["throttle"]["fill_percent"],
             "throttle_receipts": parts["throttle"]["receipts"],
             "shed": parts["uplink"]["shed"],
+            "live_waits_ms": 1000 * parts["queue"]["live_waited_s"],
+            "backlog_waits_ms": 1000 * parts["queue"]["backlog_waited_s"],
             "hub_mb": resident_mb(hub),
             "broker_mb": resident_mb(self.broker),
             "hub_cpu": cpu_s(hub),
@@ -176,6 +178,9 @@ def backlog(at: Setting) -> Iterator[Figure]:
     late = said["latency_ms"]
     note = f"half within {late['p50']:,.0f} ms, 99 % within {late['p99']:,.0f} ms; {said['resent']} sent again"
     yield Figure("backlog: latest live sample stored within", late["max"], "ms", GOAL_LATE_MS, note=note)
+    waits = {name: max(row[f"{name}_waits_ms"] for row in rows) for name in ("live", "backlog")}
+    note = f"backlog {waits['backlog']:,.0f} ms; looked at each second"
+    yield Figure("backlog: longest wait of live data inside the hub", waits["live"], "ms", note=note)
     note = f"{said['throttled']:,} receipts asked to hold the backlog, {rows[-1]['shed']:,.0f} messages shed"
     yield Figure("backlog: most memory of the hub", max(row["hub_mb"] for row in rows), "MB", note=note)
 

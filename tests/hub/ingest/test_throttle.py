@@ -68,7 +68,7 @@ def test_what_has_waited_for_long_counts_as_a_full_queue_does(stream: Stream) ->
         arrivals = {**dict.fromkeys(Stream, NOW), stream: NOW - round(1000 * part * TOO_LATE_S[stream])}
         pauses.append(throttle.worded(RECEIPT).retry_after_ms)
     assert [pause > 0 for pause in pauses] == [False, True, True, False, True]
-    assert pauses[4] > LONGEST_MS > pauses[1] > pauses[2] > SHORTEST_MS
+    assert max(pauses) < 1.5 * SHORTEST_MS, "what has waited for long may be the last of it"
     arrivals = dict.fromkeys(Stream)
     assert throttle.worded(RECEIPT) == RECEIPT
     assert throttle.facts()["fill_percent"] == 0.0

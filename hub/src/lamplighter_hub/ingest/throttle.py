@@ -56,12 +56,15 @@ class Throttle:
         return self._since > 0
 
     def worded(self, receipt: Receipt) -> Receipt:
-        """Return the receipt as it goes out; while active it asks for the longer a pause the busier the hub is."""
+        """Return the receipt as it goes out; while active it asks for the longer a pause the fuller the queue is.
+
+        How long messages have waited does not make it longer: the last of them have waited for the longest.
+        """
         self._decide()
         if not self.active:
             return receipt
         self._receipts += 1
-        part = min(1.0, max(0.0, self._pressure - LOW) / (1 - LOW))
+        part = min(1.0, max(0.0, self._fill - LOW) / (1 - LOW))
         spread = 1 + self._receipts * SPREAD % 1 / 2
         pause = round(spread * (SHORTEST_MS + part * (LONGEST_MS - SHORTEST_MS)))
         return receipt.model_copy(update={"retry_after_ms": pause, "reason": REASON})
