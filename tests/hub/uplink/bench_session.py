@@ -28,6 +28,8 @@ from services.need import need
 from services.storm import connect_packet, storm
 
 AGENT = "air-1"
+LIVE = b'{"outbox":"01M80T5JNV0000000000000000","stream":"live","first":'
+"""How a batch begins, which is all that the session looks at."""
 WINDOW = 2_000
 CHUNK = 16_384
 
@@ -62,7 +64,7 @@ def flood(port: int, count: int, qos: int, size: int) -> None:
         buffer = bytearray()
         for number in range(count):
             mid = (number % 65_535 + 1).to_bytes(2, "big") if qos else b""
-            body = len(topic).to_bytes(2, "big") + topic + mid + b"x" * size
+            body = len(topic).to_bytes(2, "big") + topic + mid + LIVE.ljust(size, b"x")
             buffer += bytes([0x30 | qos << 1, len(body) & 127 | 128, len(body) >> 7]) + body
             if len(buffer) > CHUNK or number == count - 1:
                 stream.sendall(buffer)
