@@ -29,7 +29,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("alone") / "venv"
     run(uv(), "venv", "--quiet", "--python", sys.executable, home)
     run(
-        uv(), "pip", "install", "--quiet", "--python", home,
+        uv(), "pip", "install", "--quiet", "--compile-bytecode", "--python", home,
         "--constraints", REPOSITORY / "requirements" / "dev.txt",
         "--build-constraints", REPOSITORY / "requirements" / "build.txt",
         REPOSITORY / "protocols", f"{REPOSITORY / 'agent'}[modbus]", *TOOLS,

@@ -48,6 +48,7 @@ def feed(target: Target, inputs: int, seed: int) -> Found:
     mutator = Mutator(target.corpus, seed)
     seen = set(map(hash, target.corpus))
     known = len(seen)
+    target.open()
     began, memory = time.monotonic(), _resident_kb()
     try:
         for number in range(inputs):

@@ -96,7 +96,7 @@ def agent_targets(folder: Path, down: tuple[bytes, ...], orders: tuple[bytes, ..
     yield running("agent-orders", orders, lambda: _orders(folder / "orders"), slow=20)
     answers = Answers(folder)
     good = (json.dumps(IDENTITY).encode(), b'{"title": "Gone", "detail": "the code is used up"}')
-    yield Target("enrolment", good, answers.feed, slow=20, close=answers.close)
+    yield Target("enrolment", good, answers.feed, 20, answers.open, answers.close)
     files = tuple(json.dumps({"_default": {"1": item}}).encode() for item in FILES.values())
     yield Target("agent-files", files, lambda payload: _read_files(folder / "files", payload), slow=20)
 
@@ -185,26 +185,26 @@ def _signed(body: bytes) -> tuple[Address, bytes]:
 class Answers:
     """A hub that answers every enrolment with these bytes: well, or with a refusal when they speak of one."""
 
+    _server: HTTPServer
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._says = b""
-        self._server: HTTPServer | None = None
 
     def feed(self, payload: bytes) -> None:
         """Enrol once."""
         self._says = payload
-        server = self._server = self._server or self._listening()
-        identity = enroll._ask(f"http://127.0.0.1:{server.server_port}", "ABCD-EFGH", "", "")
+        identity = enroll._ask(f"http://127.0.0.1:{self._server.server_port}", "ABCD-EFGH", "", "")
         State(self._folder / "enrolled").save_identity(identity)
         assert State(self._folder / "enrolled").identity() == identity
 
     def close(self) -> None:
         """End the server."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        self._server.shutdown()
+        self._server.server_close()
 
-    def _listening(self) -> HTTPServer:
+    def open(self) -> None:
+        """Listen."""
         answers = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -218,9 +218,8 @@ class Answers:
             def log_message(self, *_: Any) -> None:
                 return
 
-        server = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
 
 def _read_files(folder: Path, payload: bytes) -> None:

@@ -77,7 +77,7 @@ def device_targets(folder: Path) -> Iterator[Target]:
     said = tuple(json.dumps(one).encode() for one in SAID)
     yield running("simulated-device", said, lambda: _read(folder / "simulated", Device(), _simulated), slow=20)
     units = (*GOOD.values(), *OTHERS)
-    yield running("modbus-device", units, lambda: _read(folder / "modbus", Unit(), _modbus), slow=50)
+    yield running("modbus-device", units, lambda: _read(folder / "modbus", Unit(), _modbus), slow=100)
     yield running("tail-file", (LOG,), lambda: _tail(folder / "tail"), slow=20)
 
 

@@ -19,6 +19,7 @@ def main() -> None:
     """Run until something else than a documented error comes, or the runs are over."""
     folder = Path(tempfile.mkdtemp(prefix="lamplighter-guided-"))
     (target,) = (target for target in targets(folder) if target.name == sys.argv[1])
+    target.open()
     corpus = folder / "corpus"
     corpus.mkdir()
     for number, payload in enumerate(target.corpus):

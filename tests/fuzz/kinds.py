@@ -20,13 +20,14 @@ def _nothing() -> None:
 class Target:
     """One decoder. `feed` raises one of the documented errors, or nothing. `slow`: it gets so many times less.
 
-    Nothing is opened before the first input; `close` closes it.
+    `open` and `close` come before the first and behind the last input.
     """
 
     name: str
     corpus: tuple[bytes, ...]
     feed: Feed
     slow: int = 1
+    open: Callable[[], None] = _nothing
     close: Callable[[], None] = _nothing
 
 
@@ -43,13 +44,20 @@ class Running:
 
     def __call__(self, payload: bytes) -> None:
         """Feed one input."""
-        loop, _, feed = self._open or self._opened()
+        assert self._open is not None
+        loop, _, feed = self._open
         try:
             loop.run_until_complete(feed(payload))
         finally:
             beside, self._beside = self._beside, []
         if beside:
             raise beside[0]
+
+    def open(self) -> None:
+        """Make the parts."""
+        loop, stack = asyncio.new_event_loop(), AsyncExitStack()
+        loop.set_exception_handler(self._note)
+        self._open = loop, stack, loop.run_until_complete(stack.enter_async_context(self._make()))
 
     def close(self) -> None:
         """End the parts and their loop."""
@@ -60,12 +68,6 @@ class Running:
             loop.close()
             self._open = None
 
-    def _opened(self) -> tuple[asyncio.AbstractEventLoop, AsyncExitStack, AsyncFeed]:
-        loop, stack = asyncio.new_event_loop(), AsyncExitStack()
-        loop.set_exception_handler(self._note)
-        self._open = loop, stack, loop.run_until_complete(stack.enter_async_context(self._make()))
-        return self._open
-
     def _note(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._beside.append(context.get("exception") or RuntimeError(context["message"]))
 
@@ -75,4 +77,4 @@ def running(
 ) -> Target:
     """Return the target of parts that live in an event loop."""
     parts = Running(make)
-    return Target(name, corpus, parts, slow, parts.close)
+    return Target(name, corpus, parts, slow, parts.open, parts.close)

@@ -11,6 +11,7 @@ from typing import Final
 from contract.test_vectors import KEY, KID, NOW_MS, PLAIN, SIGNED, V1, raw, trusted
 from fuzz.agent_targets import agent_targets
 from fuzz.device_targets import device_targets
+from fuzz.hub_sides import hub_sides
 from fuzz.hub_targets import hub_targets
 from fuzz.kinds import Feed, Target
 from lamplighter_agent.errors import AgentError
@@ -69,6 +70,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield Target("profile", tuple(_texts()), _profile)
     yield Target("agent-settings", (AGENT.encode(),), _settings(folder / "agent.toml"))
     yield from hub_targets(folder, _of(messages, Channel.BATCH))
+    yield from hub_sides(folder, messages)
     yield from agent_targets(folder, _of(messages, Channel.RECEIPT) + signed, bodies)
     yield from device_targets(folder)
 
