@@ -61,7 +61,7 @@ def stream_of(message: Message) -> Stream:
 
 def plainly_live(messages: Sequence[Message]) -> bool:
     """Whether messages say at first sight, nothing being decompressed, that all of them are live data."""
-    return all([_LIVE in message.payload[:HEAD] for message in messages])  # noqa: C419 - half the time of a generator
+    return all([message.payload.find(_LIVE, 0, HEAD) >= 0 for message in messages])  # noqa: C419 - half the time of a generator
 
 
 def weight(message: Message) -> int:
