@@ -70,6 +70,9 @@ def test_readings_arrive_and_the_end_is_said(bench: Bench, peer: Peer) -> None:
     (born,) = birth["devices"]
     assert birth["session"] == 1
     assert born == {"id": "d-1", "profile": "meter", "version": 0, "hash": "", "interval_s": None}
+    nothing = {"alarm": 0, "live": 0, "backlog": 0}
+    assert (birth["held"], birth.get("last", {})) == (nothing, {})
+    assert (peer.presences[0]["held"].keys(), peer.presences[0]["outbox"]) == (nothing.keys(), birth["outbox"])
     assert peer.retained == 0
     assert peer.changed == []
     assert "Traceback" not in child.said()

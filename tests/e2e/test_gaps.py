@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +10,9 @@ import pytest
 
 from services.agent import Agent
 from services.hub import Hub
+from services.numbers_log import Log, numbering_agent, numbers, read_up_to, stored, stream
 from services.process import Children
 from services.wait import eventually
-
-PROFILE = """
-id = "numbers-log"
-device_class = "test"
-title = { en = "Numbers", zh = "数" }
-[events.line]
-title = { en = "Line", zh = "行" }
-[tail]
-time = [0]
-time_format = "%Y-%m-%d %H:%M:%S"
-event = "line"
-[tail.columns.n]
-column = 1
-type = "integer"
-"""
-ASK_AFTER_S = 2
-
-
-class Log:
-    """A logger's file. Its lines are old, so line n becomes record n of the backlog, and nothing else does."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lines = 0
-        path.touch()
-
-    def write(self, count: int) -> None:
-        with self.path.open("a") as log:
-            log.writelines(f"2026-01-01 00:00:00,{self.lines + n}\n" for n in range(1, count + 1))
-        self.lines += count
 
 
 @pytest.fixture
@@ -55,57 +22,18 @@ def log(tmp_path: Path) -> Log:
 
 def logging_agent(hub: Hub, tmp_path: Path, children: Children, log: Log) -> Agent:
     """An agent with the smallest outbox, and a hub that soon asks for what is missing."""
-    folder = tmp_path / "logger-1"
-    text = f"""
-data = "state"
-profiles = ["profiles"]
-heard_within_s = 5
-[outbox]
-max_bytes = 65536
-[[devices]]
-id = "numbers"
-profile = "numbers-log"
-driver = "tail"
-[devices.settings]
-path = "{log.path}"
-poll_s = 0.05
-"""
-    agent = Agent("logger-1", folder, children).configure(text)
-    for place in (folder / "profiles", tmp_path / "profiles"):
-        place.mkdir(exist_ok=True)
-        (place / "numbers.toml").write_text(PROFILE)
-    hub.running.stop()
-    hub.options = (*hub.options, "--fetch-after-s", str(ASK_AFTER_S))
-    hub.start()
+    agent = numbering_agent(hub, tmp_path / "logger-1", children, log, "[outbox]\nmax_bytes = 65536\n")
     return agent.enroll(hub).start()
 
 
 def backlog(hub: Hub) -> dict[str, Any]:
-    rows = [row for row in hub.get("ledger/logger-1")["items"] if row["stream"] == "backlog"]
-    return rows[0] if rows else {"through": 0, "highest": 0}
+    return stream(hub, "backlog")
 
 
 def settled(hub: Hub, lines: int) -> bool:
     """Nothing is missing any more, anywhere."""
     missing: int = hub.get("ledger-totals")["missing"]
     return bool(backlog(hub)["through"] == lines and missing == 0)
-
-
-def stored(hub: Hub) -> list[int]:
-    rows = csv.DictReader(io.StringIO(hub.get("export-events.csv", device="numbers")))
-    return sorted(json.loads(row["data"])["n"] for row in rows)
-
-
-def numbers(ranges: list[list[int]]) -> list[int]:
-    return [number for first, last in ranges for number in range(first, last + 1)]
-
-
-def read_up_to(agent: Agent) -> int:
-    """How many bytes of the file the agent has taken into its outbox."""
-    db = sqlite3.connect(f"file:{agent.folder / 'state' / 'outbox.sqlite'}?mode=ro", uri=True)
-    row = db.execute("SELECT json_extract(value, '$.offset') FROM positions WHERE device = 'numbers'").fetchone()
-    db.close()
-    return int(row[0]) if row else 0
 
 
 def exactly_accounted(hub: Hub, log: Log) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from lamplighter_agent.clock import Clock, system_ms
 from lamplighter_agent.disk import Disk
+from lamplighter_agent.entries import Inventory
 from lamplighter_agent.link import Link, LinkPlan
 from lamplighter_agent.metering import Meter
 from lamplighter_agent.outbox import Outbox
@@ -111,7 +112,7 @@ async def linked(folder: Path, port: int) -> AsyncIterator[Link]:
     plan = LinkPlan(AGENT, Broker(url=f"mqtt://127.0.0.1:{port}", username=AGENT, password=""), 30, habits, 65_536)
     boot = new_ulid(system_ms(), bytes(10))
 
-    def birth(session: int) -> Birth:
+    def birth(session: int, _: Inventory) -> Birth:
         return Birth(session=session, boot=boot, heard_within_s=30, sent=clock.own())
 
     async def keep(_: Account) -> None:

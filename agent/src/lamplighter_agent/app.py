@@ -26,6 +26,7 @@ from lamplighter_agent.configuration import Configuration
 from lamplighter_agent.control import Control
 from lamplighter_agent.disk import Disk
 from lamplighter_agent.driver import Context, Driver, Event, Fatal
+from lamplighter_agent.entries import Inventory
 from lamplighter_agent.errors import Mistake
 from lamplighter_agent.keys import TrustedKeys
 from lamplighter_agent.link import Link, LinkPlan
@@ -182,8 +183,8 @@ class Agent:
     def _version_of(self, device: str) -> Callable[[], int]:
         return lambda: self.configuration.in_force(device).version
 
-    def _birth(self, promise: int, profiles: dict[str, Profile], meter: Meter) -> Callable[[int], Birth]:
-        def birth(session: int) -> Birth:
+    def _birth(self, promise: int, profiles: dict[str, Profile], meter: Meter) -> Callable[[int, Inventory], Birth]:
+        def birth(session: int, inventory: Inventory) -> Birth:
             return Birth(
                 session=session,
                 boot=self._boot,
@@ -191,11 +192,11 @@ class Agent:
                 clock=ClockState.SYNCED if self.clock.synced else ClockState.UNSYNCED,
                 heard_within_s=promise,
                 outbox=self.outbox.id,
-                freed=self.outbox.freed(),
                 lives=self.outbox.lives(),
                 sent=self.clock.own(),
                 devices=[self._born(device, profile) for device, profile in profiles.items()],
                 link=meter.use(),
+                **inventory._asdict(),
             )
 
         return birth

@@ -43,6 +43,17 @@ def _kind_of(record: BaseModel) -> str:
     return '{"kind":"' + str(record.kind) + '",'  # type: ignore[attr-defined]
 
 
+class Inventory(NamedTuple):
+    """What an outbox holds, by stream: up to which number nothing is kept, how many records are kept.
+
+    `last` is the number that was given last, of the streams that keep something.
+    """
+
+    freed: dict[Stream, int]
+    held: dict[Stream, int]
+    last: dict[Stream, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Consecutive records of one stream, `first` to `last`. `whole` is false when more records follow.

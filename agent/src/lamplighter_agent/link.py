@@ -18,11 +18,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 from lamplighter_agent.clock import Clock
 from lamplighter_agent.disk import Disk
+from lamplighter_agent.entries import Inventory
 from lamplighter_agent.flow import Flow
 from lamplighter_agent.metering import Meter
 from lamplighter_agent.outbox import Outbox
@@ -95,7 +96,7 @@ class Link:
         disk: Disk,
         clock: Clock,
         next_session: Callable[[int], int],
-        birth: Callable[[int], Birth],
+        birth: Callable[[int, Inventory], Birth],
         meter: Meter,
     ) -> None:
         self._plan = plan
@@ -171,13 +172,12 @@ class Link:
         if self._client is None:
             return
         with suppress(aiomqtt.MqttError):
-            presence = Presence(state="offline", session=self._session, reason=STOPPED, sent=self._clock.own())
-            await self._publish(self._client, Channel.PRESENCE, encode(presence), qos=1)
+            await self._say_presence(self._client, "offline", STOPPED)
 
     async def say_birth(self) -> None:
         """Say the birth again: the hub asked for it."""
         if self._client is not None:
-            await self._publish(self._client, Channel.BIRTH, encode(self._birth(self._session)), qos=1)
+            await self._say_birth(self._client)
 
     async def answer(self, outbox: str | None, stream: Stream, ranges: Sequence[tuple[int, int]]) -> None:
         """Send these numbers again, and declare dropped which of them are not held. The hub asks again for the rest."""
@@ -203,7 +203,7 @@ class Link:
             self._client = client
             try:
                 self._born_at = _now()
-                await self._publish(client, Channel.BIRTH, encode(self._birth(self._session)), qos=1)
+                await self._say_birth(client)
                 self._connected()
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._receiving(client))
@@ -430,16 +430,24 @@ class Link:
         while True:
             await asyncio.sleep(min(LOOK_S, max(0.05, self._sent_at + within - _now())))
             if _now() >= min(self._sent_at + within, self._meter.tells_at()):
-                presence = Presence(
-                    state="online",
-                    session=self._session,
-                    reason=HEARTBEAT,
-                    sent=self._clock.own(),
-                    outbox=self._outbox.id,
-                    freed=self._outbox.freed(),
-                    link=self._meter.use(),
-                )
-                await self._publish(client, Channel.PRESENCE, encode(presence), qos=1)
+                await self._say_presence(client, "online", HEARTBEAT)
+
+    async def _say_birth(self, client: aiomqtt.Client) -> None:
+        birth = self._birth(self._session, await self._disk.run(self._outbox.inventory))
+        await self._publish(client, Channel.BIRTH, encode(birth), qos=1)
+
+    async def _say_presence(self, client: aiomqtt.Client, state: Literal["online", "offline"], reason: str) -> None:
+        inventory = await self._disk.run(self._outbox.inventory)
+        presence = Presence(
+            state=state,
+            session=self._session,
+            reason=reason,
+            sent=self._clock.own(),
+            outbox=self._outbox.id,
+            link=self._meter.use(),
+            **inventory._asdict(),
+        )
+        await self._publish(client, Channel.PRESENCE, encode(presence), qos=1)
 
     async def _publish(self, client: aiomqtt.Client, channel: Channel, payload: bytes, qos: int) -> None:
         self._sent_at = _now()

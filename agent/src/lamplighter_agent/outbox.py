@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from lamplighter_agent import notes
-from lamplighter_agent.entries import Samples, Single, Window
+from lamplighter_agent.entries import Inventory, Samples, Single, Window
 from lamplighter_agent.epochs import CERTAIN, Epochs
 from lamplighter_agent.errors import StateUnreadable
 from lamplighter_agent.eviction import give_up
@@ -242,6 +242,11 @@ class Outbox:
     def freed(self) -> dict[Stream, int]:
         """Return up to which number each stream holds nothing any more."""
         return dict(self._freed)
+
+    def inventory(self) -> Inventory:
+        """Return what the hub is told of the outbox, all of it of one moment."""
+        last = {stream: number for stream, number in self._last.items() if self._held[stream]}
+        return Inventory(self.freed(), self.held(), last)
 
     def last(self) -> dict[Stream, int]:
         """Return the number that each stream gave last."""

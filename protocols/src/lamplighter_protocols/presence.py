@@ -76,8 +76,9 @@ class Life(WireModel):
 class Birth(WireModel):
     """Said on every connect. `session` rises with each connect of this agent, across restarts.
 
-    `freed` says up to which number each of the outbox's streams keeps nothing any more. `lives` are those that the
-    agent does not know the hub to have met, the present one last; none once it has.
+    `freed` says up to which number each of the outbox's streams keeps nothing any more, `held` how many records it
+    still keeps, and `last` the number that it gave last where that is beyond `freed`. Who says `held` says it of every
+    stream. `lives` are those that the agent does not know the hub to have met, the present one last; none once it has.
     """
 
     session: SessionNumber
@@ -87,6 +88,8 @@ class Birth(WireModel):
     heard_within_s: Promise
     outbox: Ulid | None = None
     freed: Counted = {}
+    held: Counted = {}
+    last: Counted = {}
     lives: Annotated[list[Life], Field(max_length=MAX_LIVES)] = []
     sent: Millis
     devices: Annotated[list[BornDevice], Field(max_length=MAX_DEVICES)] = []
@@ -96,7 +99,7 @@ class Birth(WireModel):
 class Presence(WireModel):
     """Online or offline, and why. As a will, `reason` is `connection_lost`.
 
-    A sign of life says, as the birth does, up to which number each of the outbox's streams keeps nothing any more.
+    A sign of life and a farewell say, as the birth does, what the outbox holds: `freed`, `held` and `last`.
     """
 
     state: Literal["online", "offline"]
@@ -105,6 +108,8 @@ class Presence(WireModel):
     sent: Millis | None = None
     outbox: Ulid | None = None
     freed: Counted = {}
+    held: Counted = {}
+    last: Counted = {}
     link: LinkUse | None = None
 
 

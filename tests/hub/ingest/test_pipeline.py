@@ -265,6 +265,25 @@ def test_a_birth_tells_what_a_restored_hub_lost(tmp_path: Path) -> None:
         assert (rows["live"].through, rows["live"].dropped, rows["live"].holes) == (7, 7, [])
 
 
+def test_birth_heartbeat_and_farewell_tell_what_the_agent_still_holds(tmp_path: Path) -> None:
+    def live() -> tuple[int, int, int]:
+        row = next(row for row in hub.hub.ledger.row(AGENT) if row.stream == "live")
+        assert row.told_at == START
+        return row.sent, row.held, row.unaccounted
+
+    with ingesting(tmp_path) as hub:
+        hub.take(batch(1, reading(40)))
+        quiet = {"alarm": 0, "backlog": 0}
+        hub.take(birth(freed={"live": 1}, held={"live": 9, **quiet}, last={"live": 10}))
+        assert live() == (10, 9, 0)
+        beat = {"state": "online", "session": 1, "outbox": OUTBOX, "freed": {"live": 1}}
+        hub.take(message(Channel.PRESENCE, beat | {"held": {"live": 19, **quiet}, "last": {"live": 20}}))
+        assert live() == (20, 19, 0)
+        bye = {"state": "offline", "session": 1, "outbox": OUTBOX, "freed": {"live": 3}}
+        hub.take(message(Channel.PRESENCE, bye | {"held": {"live": 17, **quiet}, "last": {"live": 20}}))
+        assert live() == (20, 17, 2), "two are gone, and nobody has said so yet"
+
+
 def pack(*values: float, at: int = START, qos: int = 1) -> Message:
     body = [{"n": "power", "u": "W", "v": value, "t": at / 1000} for value in values]
     return message(Channel.SENML, body, device=DEVICE, qos=qos)

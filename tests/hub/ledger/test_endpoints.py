@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,12 +14,13 @@ from hub.registry.rig import START, Rig, birth, calling, rig
 from lamplighter_hub.access.roles import Role
 from lamplighter_hub.series.store import Commit, Samples
 from lamplighter_protocols.configuration import ConfigurationState
-from lamplighter_protocols.presence import Birth
+from lamplighter_protocols.presence import Birth, Presence
 from lamplighter_protocols.readings import Quality
-from lamplighter_protocols.records import ReportedRecord
+from lamplighter_protocols.records import ReportedRecord, Stream
 from suites.series.make import column, mark
 
 HOUR = 3_600_000
+OUTBOX = "01M80T5JNV0000000000000000"
 BEGIN = START - START % HOUR - 3 * HOUR
 """Three whole hours and a part; the profile's interval is 60 s."""
 
@@ -170,6 +173,34 @@ def test_the_ledger_shows_holes_with_their_age(street: Rig, api: httpx.Client) -
     assert row["missing"] == [[6, 7], [10, 11]]
     assert [[hole["first"], hole["last"]] for hole in row["holes"]] == row["missing"]
     assert (row["stored"], row["dropped"], row["lost"], row["through"]) == (7, 4, [[12, 15]], 5)
+
+
+def test_a_stream_says_whether_it_adds_up_once_its_agent_said_what_it_holds(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(rig(tmp_path))
+        made.hub.series.commit(Commit(marks=[mark(1, 10)._replace(outbox=OUTBOX)]))
+        made.crash()
+        api = stack.enter_context(calling(made.hub, made.token(Role.VIEWER)))
+        (row,) = get(api, "/ledger/pole-1")["items"]
+        assert (row["sent"], row["held"], row["unaccounted"]) == (10, 0, 0)
+        assert (row["adds_up"], row["told_at"]) == (None, None), "nobody knows what the agent holds"
+        assert get(api, "/ledger-totals")["untold"] == 1
+        for held, adds_up in ((5, True), (4, False)):
+            draft = made.hub.ledger.draft(START)
+            beat = Presence(
+                state="online",
+                session=1,
+                outbox=OUTBOX,
+                freed={Stream.LIVE: 10},
+                held={Stream.LIVE: held},
+                last={Stream.LIVE: 15},
+            )
+            draft.heed_inventory("pole-1", beat)
+            made.hub.ledger.take(draft)
+            (row,) = get(api, "/ledger/pole-1")["items"]
+            assert (row["sent"], row["held"], row["adds_up"], row["told_at"]) == (15, held, adds_up, START)
+            assert row["sent"] == row["stored"] + row["quarantined"] + row["dropped"] + row["held"] + row["unaccounted"]
+        assert get(api, "/ledger-totals")["untold"] == 0
 
 
 def test_totals_and_metrics_say_the_same(api: httpx.Client) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lamplighter_hub.ledger.account import Key
 from lamplighter_hub.ledger.ledger import MAX_RANGES, MOST_ACCUSED, Ledger
 from lamplighter_hub.series.store import Mark
+from lamplighter_protocols.presence import Presence
 from lamplighter_protocols.records import DroppedRecord, Header, Stream
 
 OUTBOX = "01M80T5JNV0000000000000000"
@@ -68,6 +69,72 @@ def test_what_the_agent_still_holds_is_its_own_word() -> None:
     ledger.take(draft)
 
     assert ledger.row("air-1")[0].held == 7
+
+
+def said(ledger: Ledger, held: int, freed: int, last: int | None = None, outbox: str = OUTBOX, at: int = NOW) -> None:
+    """Let the agent say what its live stream holds; beyond a batch it also says which number it gave last."""
+    draft = ledger.draft(at)
+    if last is None:
+        draft.heed("air-1", outbox, {Stream.LIVE: held}, {Stream.LIVE: freed})
+    else:
+        beyond = {Stream.LIVE: last} if held else {}
+        draft.heed_inventory(
+            "air-1",
+            Presence(
+                state="online",
+                session=1,
+                outbox=outbox,
+                held={Stream.LIVE: held},
+                freed={Stream.LIVE: freed},
+                last=beyond,
+            ),
+        )
+    ledger.take(draft)
+
+
+def balance(ledger: Ledger, outbox: str = OUTBOX) -> tuple[int, int, int]:
+    row = next(row for row in ledger.row("air-1") if row.outbox == outbox)
+    assert row.sent == row.stored + row.quarantined + row.dropped + row.held + row.unaccounted
+    return row.sent, row.held, row.unaccounted
+
+
+def test_what_is_held_is_what_only_the_agent_has() -> None:
+    ledger = Ledger([mark(1, 10)])
+    assert ledger.row("air-1")[0].told_at == 0, "nothing was said yet"
+    said(ledger, held=10, freed=0)
+    assert balance(ledger) == (10, 0, 0), "the agent has not heard yet that they are stored"
+    said(ledger, held=25, freed=5)
+    assert balance(ledger) == (30, 20, 0), "a batch tells of what lies behind it"
+    said(ledger, held=20, freed=10, last=32)
+    assert balance(ledger) == (32, 20, 2), "two in the middle are nowhere"
+    said(ledger, held=0, freed=32, last=32)
+    assert balance(ledger) == (32, 0, 22), "what nobody holds is not accounted for"
+    assert ledger.row("air-1")[0].missing == [(11, 32)], "and is asked for"
+
+
+def test_a_hole_that_the_agent_can_fill_is_held_and_one_that_it_cannot_is_not() -> None:
+    ledger = Ledger([mark(1, 10), mark(21, 30)])
+    said(ledger, held=20, freed=10)
+    assert balance(ledger) == (30, 10, 0)
+    said(ledger, held=15, freed=15, last=30)
+    assert balance(ledger) == (30, 5, 5), "its fifteen are the five of the hole, and ten that are stored"
+
+
+def test_what_an_outbox_that_is_no_more_held_is_missing() -> None:
+    ledger = Ledger([mark(1, 10)])
+    said(ledger, held=7, freed=10, last=17)
+    assert balance(ledger) == (17, 7, 0)
+    said(ledger, held=3, freed=0, last=3, outbox="01M85BZKKV0000000000000000", at=NOW + 5)
+    assert balance(ledger) == (17, 0, 7)
+    row = ledger.row("air-1")[0]
+    assert (row.missing, row.told_at) == ([(11, 17)], NOW + 5)
+    draft = ledger.draft(NOW)
+    told = DroppedRecord(outbox=OUTBOX, stream=Stream.LIVE, first=11, last=17, count=7, t=NOW)
+    draft.declare("air-1", "01M85BZKKV0000000000000000", told)
+    ledger.take(draft)
+    assert balance(ledger) == (17, 0, 0)
+    totals = ledger.totals()
+    assert (totals["sent"], totals["held"], totals["unaccounted"], totals["untold"]) == (20, 3, 0, 0)
 
 
 batches = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 9)), max_size=40)

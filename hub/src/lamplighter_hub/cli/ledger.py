@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
@@ -18,6 +18,7 @@ COLUMNS = (
     Column("agent", "agent"),
     Column("stream", "stream"),
     Column("through", "through", "number"),
+    Column("sent", "sent", "number"),
     Column("received", "received", "number"),
     Column("stored", "stored", "number"),
     Column("duplicate", "duplicate", "number"),
@@ -51,7 +52,7 @@ AgentId = Annotated[str, typer.Argument(metavar="[AGENT]", help="Only this agent
 @app.command("ledger")
 @connected
 def ledger(at: Session, agent: AgentId = "", limit: Limit = 100_000) -> None:
-    """Show what the hub has of each agent's streams. Exit code 1 when records are missing.
+    """Show what the hub has of each agent's streams. Exit code 1 when records are missing or unaccounted for.
 
     [bold]lamplighter ledger && echo nothing is missing[/bold]
     """
@@ -59,13 +60,14 @@ def ledger(at: Session, agent: AgentId = "", limit: Limit = 100_000) -> None:
     if at.show.as_json:
         at.show.json(rows)
     else:
-        used = [_told(row) for row in rows if row["highest"] or row["held"]]
+        used = [_told(row) for row in rows if row["sent"]]
         at.show.table(used, COLUMNS, "no agent has sent anything yet")
         if rows:
-            at.show.say(_summary(rows))
+            at.show.say(balance(rows))
+            at.show.say(f"{_sum(rows, 'duplicate'):,} came again, {_sum(rows, 'missing_records'):,} missing")
             if not agent:
                 at.show.say(_city(at.hub.get("/ledger-totals")))
-    raise typer.Exit(1 if _missing(rows) else 0)
+    raise typer.Exit(1 if _sum(rows, "missing_records") or _sum(rows, "unaccounted") else 0)
 
 
 def ranges(row: Mapping[str, Any]) -> str:
@@ -84,15 +86,29 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "missing_text": ranges(row), "oldest": oldest}
 
 
-def _missing(rows: list[dict[str, Any]]) -> int:
-    return sum(row["missing_records"] for row in rows)
+def _sum(rows: Sequence[Mapping[str, Any]], name: str) -> int:
+    return sum(row[name] for row in rows)
 
 
-def _summary(rows: list[dict[str, Any]]) -> str:
-    totals = {
-        name: sum(row.get(name) or 0 for row in rows) for name in ("stored", "duplicate", "quarantined", "dropped")
-    }
-    return ", ".join(f"{count:,} {name}" for name, count in totals.items()) + f", {_missing(rows):,} missing"
+def balance(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say in one line whether everything that was sent is accounted for.
+
+    >>> row = {"sent": 9, "stored": 5, "quarantined": 1, "dropped": 1, "held": 2, "unaccounted": 0, "told_at": 7}
+    >>> balance([row])
+    '9 sent = 5 stored + 1 quarantined + 1 dropped + 2 still held: it adds up'
+    >>> balance([row | {"held": 1, "unaccounted": 1}])
+    '9 sent = 5 stored + 1 quarantined + 1 dropped + 1 still held + 1 UNACCOUNTED FOR'
+    >>> balance([row | {"told_at": None}]).partition("; ")[2]
+    'what 1 of 1 streams hold was not said since the hub started'
+    """
+    names = {"stored": "stored", "quarantined": "quarantined", "dropped": "dropped", "held": "still held"}
+    terms = " + ".join(f"{_sum(rows, name):,} {word}" for name, word in names.items())
+    text = f"{_sum(rows, 'sent'):,} sent = {terms}"
+    if unaccounted := _sum(rows, "unaccounted"):
+        return f"{text} + {unaccounted:,} UNACCOUNTED FOR"
+    if untold := sum(row["told_at"] is None for row in rows):
+        return f"{text}; what {untold} of {len(rows)} streams hold was not said since the hub started"
+    return f"{text}: it adds up"
 
 
 def _city(totals: Mapping[str, Any]) -> str:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI
 
 from lamplighter_hub.console.assets import PREFIX, Assets, ImmutableFiles
-from lamplighter_hub.console.pages import commands, configuration, device, devices, links, overview, quarantine, sign_in
+from lamplighter_hub.console.pages import (
+    commands,
+    configuration,
+    delivery,
+    device,
+    devices,
+    links,
+    overview,
+    quarantine,
+    sign_in,
+)
 from lamplighter_hub.console.problems import problem_pages
 from lamplighter_hub.console.rates import Rates
 from lamplighter_hub.console.render import Renderer
@@ -21,6 +31,6 @@ def mount(app: FastAPI, services: Services) -> None:
     app.state.rates = rates
     app.state.render_problem = problem_pages(renderer)
     app.mount(PREFIX, ImmutableFiles(assets), name="console-static")
-    for pages in (sign_in, overview, links, devices, device, configuration, commands, quarantine):
+    for pages in (sign_in, overview, delivery, links, devices, device, configuration, commands, quarantine):
         app.include_router(pages.router)
     app.include_router(APIRouter(lifespan=rates.lifespan))

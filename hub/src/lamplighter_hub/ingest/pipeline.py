@@ -196,8 +196,7 @@ class Pipeline:
             said = parse_model(Birth, message.payload)
         else:
             said = parse_model(Presence, message.payload)
-        if said.outbox:
-            group.draft.heed(address.agent, said.outbox, {}, said.freed)
+        group.draft.heed_inventory(address.agent, said)
         group.said.append((address.agent, said, message.arrived_ms))
         if not (isinstance(said, Presence) and said.state == "offline"):
             group.heard[address.agent] = message.arrived_ms

@@ -31,10 +31,23 @@ class Hole(NamedTuple):
         return self.last - self.first + 1
 
 
+class Balance(NamedTuple):
+    """`sent = stored + quarantined + dropped + held + unaccounted`, in records.
+
+    `sent` is the number that the agent is known to have given last. `held` is what only the agent has; what it still
+    keeps and the hub has too is counted once. `unaccounted` is 0 at rest.
+    """
+
+    sent: int
+    held: int
+    unaccounted: int
+
+
 @dataclass(slots=True)
 class Account:
-    """The books of one stream. `held` and `freed` are the agent's last word.
+    """The books of one stream. `held`, `freed` and `last` are the agent's last word; `told_at` (ms) is when it came.
 
+    It is not kept over a restart of the hub: `told_at` is 0 until the agent says it again.
     `seen` are all numbers that are dealt with; `gone` those of them that the agent declared dropped and that did not
     arrive after all. `received` is counted apart from what became of it, so that one can be held against the other.
     """
@@ -48,6 +61,8 @@ class Account:
     held: int = 0
     freed: int = 0
     holes: Sequence[Hole] = ()
+    last: int = 0
+    told_at: int = 0
 
     def copy(self) -> Account:
         """Return an independent copy."""
@@ -61,6 +76,8 @@ class Account:
             self.held,
             self.freed,
             self.holes,
+            self.last,
+            self.told_at,
         )
 
     def take(self, mark: Mark) -> None:
@@ -93,6 +110,16 @@ class Account:
     def highest(self) -> int:
         """The highest number that is known to have been given."""
         return max(self.seen.highest, self.freed)
+
+    def balance(self) -> Balance:
+        """Weigh what the agent numbered against what became of it, as far as its last word goes."""
+        sent, seen = max(self.highest, self.last), self.seen.count()
+        held = min(self.held, sent - seen - self._gone_before(self.freed)) if sent > seen else 0
+        return Balance(sent, held, sent - self.stored - self.quarantined - self.dropped - held)
+
+    def _gone_before(self, freed: int) -> int:
+        """Count the numbers that are not dealt with, and not kept by the agent either."""
+        return sum(last - first + 1 for first, last in self.seen.gaps(1, freed))
 
     def missing(self) -> list[tuple[int, int]]:
         """The numbers that were given, are not dealt with, and may still come."""

@@ -29,6 +29,7 @@ class LedgerRow(BaseModel):
     """One stream of an agent's outbox, in numbers of records.
 
     `received = stored + duplicate + quarantined`; a stream is whole when nothing is missing.
+    `sent = stored + quarantined + dropped + held + unaccounted`, as of the agent's last word.
     """
 
     agent: str
@@ -36,12 +37,22 @@ class LedgerRow(BaseModel):
     stream: str = Field(examples=["live"])
     through: int = Field(description="Everything up to this number is dealt with.")
     highest: int = Field(description="The highest number seen.")
+    sent: int = Field(description="How many records the agent is known to have numbered.")
     received: int
     stored: int
     duplicate: int
     quarantined: int
     dropped: int = Field(description="What the agent said it had to give up.")
-    held: int = Field(description="What the agent still keeps, as it last said.")
+    held: int = Field(description="What only the agent has, as it last said: by so much the hub is behind.")
+    unaccounted: int = Field(
+        description="Neither stored, nor in quarantine, nor dropped, nor held. At rest it is 0: what is missing is "
+        "asked for, and comes or is declared dropped."
+    )
+    adds_up: bool | None = Field(
+        description="Whether nothing is unaccounted for; null while the agent has not said what it holds since the "
+        "hub's start. It does so within its `heard_within_s`."
+    )
+    told_at: int | None = Field(description="When the agent last said what it holds.")
     missing: list[tuple[int, int]] = Field(description="Ranges of numbers that never came, first and last.")
     missing_records: int
     lost: list[tuple[int, int]] = Field(description="Ranges that the agent declared dropped and that did not come.")
@@ -51,12 +62,15 @@ class LedgerRow(BaseModel):
 class LedgerTotals(BaseModel):
     """All streams of all agents, in numbers of records."""
 
+    sent: int
     received: int
     stored: int
     duplicate: int
     quarantined: int
     dropped: int
     held: int
+    unaccounted: int = Field(description="`sent = stored + quarantined + dropped + held + unaccounted`.")
+    untold: int = Field(description="Streams of which no agent has said since the hub's start what it holds.")
     missing: int
     holes: int = Field(description="Missing ranges.")
     oldest_hole_s: int
@@ -100,4 +114,5 @@ def read_ledger(
 def _shown(row: Row) -> LedgerRow:
     missing = sum(last - first + 1 for first, last in row.missing)
     holes = [hole._asdict() for hole in row.holes]
-    return LedgerRow.model_validate({**row._asdict(), "holes": holes, "missing_records": missing})
+    told = {"told_at": row.told_at or None, "adds_up": row.unaccounted == 0 if row.told_at else None}
+    return LedgerRow.model_validate({**row._asdict(), **told, "holes": holes, "missing_records": missing})

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from lamplighter_hub.ledger.account import Account, Hole, Key
+from lamplighter_hub.ledger.account import Account, Balance, Hole, Key
 from lamplighter_hub.series.store import Mark
+from lamplighter_protocols.presence import Birth, Presence
 from lamplighter_protocols.records import DroppedRecord, Header, Receipt, Stream
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ MOST_ACCUSED: Final = 100
 class Row(NamedTuple):
     """What the ledger says of one account. `missing` are the gaps, `lost` what was declared dropped.
 
-    `received` counts repetitions too.
+    `received` counts repetitions too. `sent = stored + quarantined + dropped + held + unaccounted`, as far as the
+    agent's word goes, which is of `told_at` (ms; 0: none since the hub's start).
     """
 
     agent: str
@@ -37,12 +39,15 @@ class Row(NamedTuple):
     stream: str
     through: int
     highest: int
+    sent: int
     received: int
     stored: int
     duplicate: int
     quarantined: int
     dropped: int
     held: int
+    unaccounted: int
+    told_at: int
     missing: list[tuple[int, int]]
     lost: list[tuple[int, int]]
     holes: list[Hole]
@@ -146,10 +151,25 @@ class Draft:
     def heed(self, agent: str, outbox: str, held: Mapping[Stream, int], freed: Mapping[Stream, int]) -> None:
         """Note what the agent says: how much it still keeps, and up to which number it keeps nothing."""
         for stream, count in held.items():
-            self.account(Key(agent, outbox, stream)).held = count
+            account = self.account(Key(agent, outbox, stream))
+            account.held = count
+            account.last = max(account.last, freed.get(stream, 0) + count)
+            account.told_at = self.now_ms
         for stream, number in freed.items():
             account = self.account(Key(agent, outbox, stream))
             account.freed = max(account.freed, number)
+
+    def heed_inventory(self, agent: str, said: Birth | Presence) -> None:
+        """Note what the agent says of its outbox. An outbox that it had before is no more: what was held is missing."""
+        if said.outbox is None:
+            return
+        self.heed(agent, said.outbox, said.held, said.freed)
+        for stream in said.held:
+            last = said.last.get(stream, said.freed.get(stream, 0))
+            self.account(Key(agent, said.outbox, stream)).last = last
+        for key in self._ledger.left_behind(agent, said.outbox):
+            account = self.account(key)
+            account.freed, account.held, account.told_at = account.balance().sent, 0, self.now_ms
 
     def changed(self) -> dict[Key, Account]:
         """Return the accounts that this draft touched."""
@@ -230,6 +250,13 @@ class Ledger:
         highest = {stream: account.seen.highest for stream, account in self._of_outbox(agent, outbox).items()}
         return self.receipt(agent, outbox, now_ms).model_copy(update={"session": session, "highest": highest})
 
+    def left_behind(self, agent: str, outbox: str) -> list[Key]:
+        """Return the accounts of an agent's other outboxes that hold something, or of which it was never heard."""
+        with self._lock:
+            others = [other for other in self._outboxes.get(agent, ()) if other != outbox]
+            known = {k: v for other in others for s in Stream if (v := self._accounts.get(k := Key(agent, other, s)))}
+        return [key for key, account in known.items() if account.held or not account.told_at]
+
     def outboxes(self, agent: str) -> list[str]:
         """Return the outboxes known of an agent, oldest first."""
         with self._lock:
@@ -253,10 +280,13 @@ class Ledger:
 
     def totals(self) -> dict[str, Any]:
         """Return the sums over all accounts; `missing` counts numbers, `holes` gaps."""
-        sums: dict[str, Any] = dict.fromkeys((*_SUMMED, "missing", "holes"), 0)
+        sums: dict[str, Any] = dict.fromkeys((*_SUMMED, *Balance._fields, "missing", "holes", "untold"), 0)
         for _, account in self._now():
             for name in _SUMMED:
                 sums[name] += getattr(account, name)
+            for name, count in zip(Balance._fields, account.balance(), strict=True):
+                sums[name] += count
+            sums["untold"] += account.told_at == 0
             sums["holes"] += len(account.holes)
             sums["missing"] += sum(hole.size for hole in account.holes)
         lost = lost_per_million(sums["stored"], sums["dropped"] + sums["missing"])
@@ -297,7 +327,7 @@ class Ledger:
         account.received = account.booked
 
 
-_SUMMED: Final = ("received", "stored", "duplicate", "quarantined", "dropped", "held")
+_SUMMED: Final = ("received", "stored", "duplicate", "quarantined", "dropped")
 
 
 def lost_per_million(stored: int, lost: int) -> float:
@@ -323,7 +353,8 @@ def _row(key: Key, account: Account) -> Row:
         duplicate=account.duplicate,
         quarantined=account.quarantined,
         dropped=account.dropped,
-        held=account.held,
+        **account.balance()._asdict(),
+        told_at=account.told_at,
         missing=account.missing(),
         lost=account.gone.ranges(),
         holes=list(account.holes),

@@ -46,7 +46,7 @@ class ControlCollector(Collector):
     def _ledger(self) -> Iterator[Metric]:
         """Yield what is sent, stored and lost; the violations must stay 0."""
         totals = dict(self._services.facts.get("ledger", self._services.ledger.totals)())
-        fates = ("stored", "duplicate", "quarantined", "dropped", "held", "missing")
+        fates = ("stored", "duplicate", "quarantined", "dropped", "held", "missing", "unaccounted")
         yield _gauge("lamplighter_ledger_records", "Records by fate.", "fate", {fate: totals[fate] for fate in fates})
         throttle = dict(self._services.facts["throttle"]()) if "throttle" in self._services.facts else {}
         for name, text, value in (

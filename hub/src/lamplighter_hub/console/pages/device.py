@@ -14,6 +14,7 @@ from lamplighter_hub.console import words
 from lamplighter_hub.console.filters import span
 from lamplighter_hub.console.i18n import N_
 from lamplighter_hub.console.page import GuestPage, Page
+from lamplighter_hub.console.pages.delivery import of_agent
 from lamplighter_hub.console.shown import ShownReading, shown_device, shown_events, shown_readings
 from lamplighter_hub.errors import NotFound
 from lamplighter_hub.series.access import answering
@@ -139,7 +140,8 @@ def summary(
         flags={code: page.language.say(text) for code, text in words.QUALITIES.items()},
         problem=problem,
     )
-    return page.render("device/summary.html", view=shown, **values)
+    agent = values["device"].agent
+    return page.render("device/summary.html", view=shown, agent=agent, delivery=of_agent(page, agent), **values)
 
 
 @router.get("/head")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import HTMLResponse
 
 from lamplighter_hub.console.page import GuestPage, Page
+from lamplighter_hub.console.pages.delivery import of_agent
 from lamplighter_hub.console.render import is_fragment
 from lamplighter_hub.console.shown import ShownDevice, shown_device
 from lamplighter_hub.devices.service import Filter
@@ -78,7 +79,10 @@ def devices(page: GuestPage, query: Annotated[ListQuery, Depends()]) -> HTMLResp
     """Show the table, or only the list when the filter form asks."""
     query = replace(query, q=query.q.strip())
     name = "devices/_list.html" if is_fragment(page.request) else "devices/page.html"
-    return page.render(name, list=_list(page, query), profiles=_profiles(page), base_url=page.base_url)
+    delivery = of_agent(page, query.agent) if query.agent else None
+    return page.render(
+        name, list=_list(page, query), profiles=_profiles(page), base_url=page.base_url, delivery=delivery
+    )
 
 
 @router.get("/devices/rows")

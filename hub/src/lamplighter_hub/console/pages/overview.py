@@ -10,11 +10,11 @@ from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
 from lamplighter_hub.console.page import GuestPage, Page
+from lamplighter_hub.console.pages.delivery import summed
 from lamplighter_hub.console.pages.links import nearest
 from lamplighter_hub.console.rates import Rates
 from lamplighter_hub.console.shown import ShownEvent, shown_events
 from lamplighter_hub.errors import NotFound
-from lamplighter_hub.ledger.ledger import Row
 from lamplighter_hub.series.access import answering
 from lamplighter_hub.series.store import BEGINNING, END_OF_TIME
 from lamplighter_protocols.profile import Profile
@@ -39,29 +39,6 @@ class Health:
         return sum(count for _, count in self.counts)
 
 
-@dataclass(frozen=True)
-class Account:
-    """One stream of an agent that is not simply `sent = stored`."""
-
-    agent: str
-    stream: str
-    sent: int
-    stored: int
-    missing: int
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """The ledger over all agents. `sent = stored + quarantined + dropped + missing`."""
-
-    sent: int
-    stored: int
-    quarantined: int
-    dropped: int
-    missing: int
-    agents: list[Account]
-
-
 @router.get("/")
 def overview(page: GuestPage) -> HTMLResponse:
     """Show the whole page."""
@@ -69,11 +46,11 @@ def overview(page: GuestPage) -> HTMLResponse:
         "overview.html",
         health=_health(page),
         store=_store(page),
-        delivery=_delivery(page),
         links=nearest(page),
         events=_events(page),
         refused=_refused(page),
         base_url=page.base_url,
+        **_delivery(page),
     )
 
 
@@ -99,7 +76,7 @@ def rates(page: GuestPage) -> list[tuple[int, float]]:
 @router.get("/overview/delivery")
 def delivery(page: GuestPage) -> HTMLResponse:
     """Show what the ledger says."""
-    return page.render("overview/_delivery.html", delivery=_delivery(page))
+    return page.render("overview/_delivery.html", **_delivery(page))
 
 
 @router.get("/overview/events")
@@ -124,25 +101,12 @@ def _store(page: Page) -> Mapping[str, Any]:
     return facts() if facts else {}
 
 
-def _delivery(page: Page) -> Delivery:
+def _delivery(page: Page) -> dict[str, Any]:
+    """Return the sums over all agents, and the streams that are not simply `sent = stored`."""
     rows = page.hub.ledger.rows()
-    odd = [row for row in rows if row.missing or row.quarantined or row.dropped]
-    return Delivery(
-        sent=sum(row.highest for row in rows),
-        stored=sum(row.stored for row in rows),
-        quarantined=sum(row.quarantined for row in rows),
-        dropped=sum(row.dropped for row in rows),
-        missing=sum(_missing(row) for row in rows),
-        agents=[_account(row) for row in sorted(odd, key=_missing, reverse=True)[:AGENTS]],
-    )
-
-
-def _missing(row: Row) -> int:
-    return sum(last - first + 1 for first, last in row.missing)
-
-
-def _account(row: Row) -> Account:
-    return Account(row.agent, row.stream, row.highest, row.stored, _missing(row))
+    odd = [row for row in rows if row.sent != row.stored]
+    worst = sorted(odd, key=lambda row: (row.unaccounted, row.held), reverse=True)[:AGENTS]
+    return {"delivery": summed(rows), "odd": worst}
 
 
 def _events(page: Page) -> list[ShownEvent]:
