@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from services.wait import eventually
 
 SMALL = "[outbox]\nmax_bytes = 65536\n[link]\ndata_budget_mb_per_day = 1000\n"
 SPENT, FRESH = 2_000_000_000, 0
-BROKER_URL = re.compile(r"mqtt://127\.0\.0\.1:\d+")
 
 
 @pytest.fixture
@@ -40,11 +38,7 @@ def line(fresh_hub: Hub) -> Iterator[Proxy]:
 @pytest.fixture
 def agent(fresh_hub: Hub, tmp_path: Path, children: Children, log: Log, line: Proxy) -> Agent:
     made = numbering_agent(fresh_hub, tmp_path / NAME, children, log, SMALL).enroll(fresh_hub)
-    identity = made.folder / "state" / "identity.json"
-    text, found = BROKER_URL.subn(f"mqtt://127.0.0.1:{line.port}", identity.read_text())
-    assert found == 1
-    identity.write_text(text)
-    return made.start()
+    return made.reach(line.port).start()
 
 
 def restart(agent: Agent, used: int) -> None:

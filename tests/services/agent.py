@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from services.hub import Hub
 from services.process import Child, Children
 from services.wait import eventually
 
+_BROKER_URL = re.compile(r"mqtt://127\.0\.0\.1:\d+")
 PROGRAM = Path(sys.executable).parent / "lamplighter-agent"
 
 
@@ -43,6 +45,14 @@ class Agent:
         done = self.children.start([PROGRAM, "enroll", hub.url, code, "--config", self.config])
         eventually(lambda: not done.running, within_s=30)
         assert done.process.returncode == 0, done.said()[-2000:]
+        return self
+
+    def reach(self, port: int) -> Agent:
+        """Let it reach its broker at another port: through a proxy."""
+        identity = self.folder / "state" / "identity.json"
+        text, found = _BROKER_URL.subn(f"mqtt://127.0.0.1:{port}", identity.read_text())
+        assert found == 1, text
+        identity.write_text(text)
         return self
 
     def start(self) -> Agent:
