@@ -143,15 +143,16 @@ def hours(at: Setting) -> Iterator[Figure]:
     yield from _full(made, [MIDNIGHT + hour * HOUR for hour in range(24 - full, 24)])
     points = made.store.counts().points - before[0]
     sealed, rolled = (made.bytes("series") - before[1]) / points, (made.bytes("rollups") - before[2]) / points
-    yield Figure("hours: points on disk, sealed", sealed, "B/point", 4, note=f"{points:,} points in {full} h")
-    yield Figure("hours: the same with their minutes and hours", sealed + rolled, "B/point")
+    yield Figure("hours: points on disk, sealed", sealed, "B/point", note=f"{points:,} points in {full} h")
+    yield Figure("hours: the same with their minutes and hours", sealed + rolled, "B/point", 4)
     database = made.bytes() - made.bytes("series") - made.bytes("rollups")
     note = "with room for hours that are not sealed"
     yield Figure("hours: the database's file", database / MB, "MB", note=note)
     yield _day(made, "all hours sealed")
     yield from _latest(made)
     made.store.close()
-    yield from year(at.folder / "year")
+    yield from year(at.folder / "year", "in files of days", Rules().small_day)
+    yield from year(at.folder / "hours", "in files of hours", 0)
 
 
 def _full(made: City, hours: Sequence[int]) -> Iterator[Figure]:
@@ -200,10 +201,10 @@ def _latest(made: City) -> Iterator[Figure]:
     yield Figure("hours: latest values", warm.median, "ms", 500, note=note)
 
 
-def year(folder: Path) -> Iterator[Figure]:
-    """Measure charts of a year of one series at 1 Hz."""
+def year(folder: Path, how: str, small_day: int) -> Iterator[Figure]:
+    """Measure charts of a year of one series at 1 Hz, whose days become one file up to `small_day` points."""
     folder.mkdir()
-    rules = Rules(share=1.0, every_s=1e6)
+    rules = Rules(share=1.0, every_s=1e6, small_day=small_day)
     store = open_duckdb(folder, rules=rules, clock=lambda: MIDNIGHT + DAY)
     values = walk(random.Random(5), 86_400)
     for day in range(365):
@@ -214,7 +215,7 @@ def year(folder: Path) -> Iterator[Figure]:
     for name, width in (("1 d", DAY), ("12 h", DAY // 2), ("5 h", 5 * HOUR), ("1 h", HOUR)):
         took = asked(lambda width=width: len(_buckets(store, start, end, width)))  # type: ignore[misc]
         note = f"{took.found:,} buckets, the first time {took.first:.0f} ms"
-        yield Figure(f"year at 1 Hz, buckets of {name}", took.median, "ms", 200, note=note)
+        yield Figure(f"year at 1 Hz {how}, buckets of {name}", took.median, "ms", 200, note=note)
     store.close()
 
 

@@ -19,7 +19,7 @@ from suites.series.sealed import YEAR_2040
 from suites.series.test_release import DEVICE, HubSide
 
 MIDNIGHT = T0 // DAY * DAY
-RULES = Rules(grace_ms=0, small_day=40, part=50, large=10, patches=1, share=1.0, every_s=3600)
+RULES = Rules(grace_ms=0, small_day=40, part=50, large=10, patches=1, gather=1, share=1.0, every_s=3600)
 
 points = st.lists(
     st.tuples(

@@ -8,7 +8,7 @@ from lamplighter_hub.series.duckdb import FILE, DuckDbSeries, Keep, Limits, Rule
 from lamplighter_hub.series.store import Commit
 
 YEAR_2040 = 2_208_988_800_000
-TINY = Rules(grace_ms=0, small_day=20_000, part=30_000, large=200, patches=3, share=1.0, every_s=3600)
+TINY = Rules(grace_ms=0, small_day=20_000, part=30_000, large=200, patches=3, gather=1, share=1.0, every_s=3600)
 
 
 class Eager(DuckDbSeries):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lamplighter_hub.series import manifest, rollups
 from lamplighter_hub.series.engine import Engine, EngineError, line
-from lamplighter_hub.series.manifest import Rolled, SealedFile
+from lamplighter_hub.series.manifest import Gathered, Rolled, SealedFile
 from lamplighter_hub.series.store import Damaged, SeriesError
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,9 @@ class Damage:
             known = manifest.known(db)
             every = {item.seq: item for item in manifest.known(db, thinned=True)}
             rolled = manifest.rolled(db)
+            gathered = [item for item in manifest.every_gathered(db) if item.upto >= 0]
         self._note([item for item in known if not self._has_size(item.path, item.size)])
+        self._void([item for item in gathered if not self._has_size(item.path, item.size)])
         for item in rolled:
             path = rollups.companion(every[item.seq], item.level)
             if not self._has_size(path, item.size if item.sha256 else None):
@@ -98,6 +100,10 @@ class Damage:
             known = {item.seq: item for item in manifest.rolled(db) if item.level == level}
         return [file for file in files if file.seq in known and not self.look_rolled(file, known[file.seq])]
 
+    def look_gathered(self, files: Sequence[Gathered]) -> list[Gathered]:
+        """Read gathered files, let those count no more that are damaged, and return them. Raises SeriesError."""
+        return self._void([item for item in files if not manifest.is_whole(self._folder, item)])
+
     def leave_out(self, file: SealedFile, rolled: Rolled) -> None:
         """Let the roll-ups of a file count no more. Raises SeriesError."""
         if not rolled.sound:
@@ -127,6 +133,12 @@ class Damage:
                 if item.seq not in noted:
                     self._execute("INSERT INTO damaged VALUES ($seq)", {"seq": item.seq})
                     log.error("%s is damaged: its %d points are left out; restore it", item.path, item.rows)
+        return found
+
+    def _void(self, found: list[Gathered]) -> list[Gathered]:
+        for item in found:
+            self._execute('UPDATE gathered SET upto = -1 WHERE "begin" = $begin', {"begin": item.begin})
+            log.warning("%s is damaged: the hours of each file answer until they are gathered anew", item.path)
         return found
 
     def _execute(self, statement: str, asked: Mapping[str, Any]) -> None:

@@ -142,8 +142,11 @@ class DuckDbSeries:
         self._sealer.start()
 
     def seal(self) -> Pass:
-        """Seal what is closed now, beside the thread that does so. Raises SeriesError."""
-        return self._sealer.seal()
+        """Seal and gather what is closed now, beside the thread that does so. Raises SeriesError."""
+        done = self._sealer.seal()
+        while self._sealer.gather():
+            pass
+        return done
 
     def expire(self, policy: Policy, now: int) -> None:
         """Let go what is older at `now` (ms) than it is kept; what is closed is sealed first."""
@@ -237,8 +240,8 @@ class DuckDbSeries:
         number = self._names.metrics(device).get(metric)
         if number is None:
             return Span(0, None, None)
-        if cut := rollups.cut(start, end, manifest.DAY, Aggregation.LAST):
-            return Span(*self._questions.rolled(number, start, end, cut, rollups.span)[0])
+        if level := rollups.level(start, end, manifest.DAY, Aggregation.LAST):
+            return Span(*self._questions.rolled(number, start, end, level, rollups.span)[0])
         return Span(*self._questions.ask(queries.SPAN, {"series": number, "start": start, "end": end}, [number])[0])
 
     def readings(
@@ -268,12 +271,12 @@ class DuckDbSeries:
         number = self._names.metrics(device).get(metric)
         if number is None:
             return []
-        if cut := rollups.cut(start, end, width_ms, aggregation):
+        if level := rollups.level(start, end, width_ms, aggregation):
 
             def reduced(points: str) -> str:
                 return rollups.buckets(points, width_ms, aggregation)
 
-            return [rows.bucket(row) for row in self._questions.rolled(number, start, end, cut, reduced)]
+            return [rows.bucket(row) for row in self._questions.rolled(number, start, end, level, reduced)]
         asked = {"series": number, "start": start, "end": end, "width": width_ms}
         return [rows.bucket(row) for row in self._questions.ask(queries.buckets(aggregation), asked, [number])]
 
@@ -370,7 +373,7 @@ class DuckDbSeries:
         db.execute("BEGIN")
         db.execute(queries.SCHEMA + manifest.SCHEMA + rollups.SCHEMA)
         facts = dict(db.execute("SELECT name, value FROM meta").fetchall())
-        if facts.get("schema", queries.VERSION) not in {1, 2, queries.VERSION}:
+        if facts.get("schema", queries.VERSION) not in {1, 2, 3, queries.VERSION}:
             raise StoreUnavailable(f"{self._path} was written by another version of Lamplighter; use that version")
         upkeep.upgrade(db, facts)
         aside.widen(db)

@@ -9,7 +9,11 @@ from lamplighter_hub.series import manifest
 from lamplighter_hub.series.engine import Cursor, quoted
 from lamplighter_hub.series.manifest import Rolled
 
-FORMAT: Final = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
+# A dictionary of values that hardly come again is larger than what it stands for (docs/decisions/0088).
+_FORMAT: Final = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT 10000, ROW_GROUP_SIZE "
+FORMAT: Final = f"{_FORMAT}245760"
+FINE: Final = f"{_FORMAT}61440"
+"""For files out of which one series is read at a time."""
 
 
 def partial(final: Path) -> Path:
@@ -17,10 +21,10 @@ def partial(final: Path) -> Path:
     return final.with_name(final.name + ".partial")
 
 
-def copy(db: Cursor, query: str, final: Path) -> None:
+def copy(db: Cursor, query: str, final: Path, how: str = FORMAT) -> None:
     """Write the rows of a query beside the place of a file. Raises EngineError, OSError."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    db.execute(f"COPY ({query}) TO {quoted(partial(final))} ({FORMAT})")
+    db.execute(f"COPY ({query}) TO {quoted(partial(final))} ({how})")
 
 
 def finish(seq: int, level: int, final: Path) -> Rolled:

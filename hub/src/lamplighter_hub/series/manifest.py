@@ -24,6 +24,8 @@ LAST_SEQ: Final = "last_seq"
 ROLLUPS: Final = "rollups"
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
+GATHER: Final = 16 * DAY
+"""How long a span is whose hours are gathered."""
 EARLIEST: Final = -62_135_596_800_000
 """Begin of the year 1 (ms): what is earlier, or after the year 9999, has no folder and stays hot."""
 LATEST: Final = 253_402_300_800_000
@@ -71,6 +73,23 @@ class Entry(NamedTuple):
     thinned: bool = False
 
 
+class Gathered(NamedTuple):
+    """A line of the manifest: the hours, once more, of series `low`..`high` of all files of a span (16 days).
+
+    Meant are files with `begin` <= their begin < `until` whose seq is not above `upto`; -1: it counts no more.
+    """
+
+    seq: int
+    path: str
+    begin: int
+    until: int
+    low: int
+    high: int
+    upto: int
+    size: int
+    sha256: str
+
+
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS hot (generation BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (
@@ -82,6 +101,9 @@ CREATE TABLE IF NOT EXISTS thinned (seq BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS rolled (
     seq BIGINT NOT NULL, level BIGINT NOT NULL, size BIGINT NOT NULL, sha256 VARCHAR NOT NULL,
     sound BOOLEAN NOT NULL);
+CREATE TABLE IF NOT EXISTS gathered (
+    seq BIGINT NOT NULL, path VARCHAR NOT NULL, "begin" BIGINT NOT NULL, until BIGINT NOT NULL, low INTEGER NOT NULL,
+    high INTEGER NOT NULL, upto BIGINT NOT NULL, size BIGINT NOT NULL, sha256 VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS newest (
     series INTEGER NOT NULL, t BIGINT NOT NULL, number DOUBLE, truth BOOLEAN, text VARCHAR, quality UTINYINT NOT NULL);
 """
@@ -99,6 +121,20 @@ _ROLLED_FILES: Final = """
 SELECT f.* FROM files f JOIN rolled r ON r.seq = f.seq AND r.level = $level AND r.sound
 WHERE f.last >= $start AND f.first < $end AND f.high >= $low AND f.low <= $high ORDER BY f.seq
 """
+SPAN_OF: Final = f'(f."begin" - ((f."begin" % {GATHER}) + {GATHER}) % {GATHER})'
+IS_GATHERED: Final = f"""
+SELECT f.seq FROM files f JOIN (SELECT DISTINCT "begin", until, upto FROM gathered) g
+ON g."begin" = {SPAN_OF} AND f."begin" < g.until AND f.seq <= g.upto
+"""  # noqa: S608
+_UNGATHERED: Final = f"SELECT * FROM ({_ROLLED_FILES}) WHERE seq NOT IN ({IS_GATHERED}) ORDER BY seq"  # noqa: S608
+_GATHERED: Final = """
+SELECT * FROM gathered WHERE upto >= 0 AND "begin" < $end AND until > $start AND low <= $number AND high >= $number
+ORDER BY "begin"
+"""
+_VOID: Final = f"""
+UPDATE gathered SET upto = -1
+WHERE upto >= $seq AND "begin" IN (SELECT {SPAN_OF} FROM files f WHERE f.seq = $seq AND f."begin" < until)
+"""  # noqa: S608
 _UNROLLED: Final = "SELECT seq FROM rolled WHERE level = $level AND NOT sound"
 _ROLLED_OF: Final = """
 SELECT r.* FROM rolled r JOIN files f ON f.seq = r.seq WHERE f."begin" = $start AND f."end" = $end ORDER BY r.level
@@ -139,6 +175,29 @@ def rolled_files(db: Cursor, start: int, end: int, level: int, number: int | Non
     return [SealedFile(*row) for row in db.execute(_ROLLED_FILES, asked).fetchall()]
 
 
+def ungathered(db: Cursor, start: int, end: int, number: int | None = None) -> list[SealedFile]:
+    """Return the files whose sound hours are in no gathered file, in a range, of a series, in order of arrival."""
+    low, high = (0, 2**31) if number is None else (number, number)
+    asked = {"start": start, "end": end, "low": low, "high": high, "level": HOUR}
+    return [SealedFile(*row) for row in db.execute(_UNGATHERED, asked).fetchall()]
+
+
+def gathered(db: Cursor, start: int, end: int, number: int) -> list[Gathered]:
+    """Return the gathered files that may hold hours of a series in a range, by time."""
+    asked = {"start": start, "end": end, "number": number}
+    return [Gathered(*row) for row in db.execute(_GATHERED, asked).fetchall()]
+
+
+def every_gathered(db: Cursor) -> list[Gathered]:
+    """Return every gathered file that is named, also those that count no more."""
+    return [Gathered(*row) for row in db.execute("SELECT * FROM gathered ORDER BY seq").fetchall()]
+
+
+def gathered_seqs(db: Cursor) -> set[int]:
+    """Return the numbers of the files whose hours are gathered."""
+    return {seq for (seq,) in db.execute(IS_GATHERED).fetchall()}
+
+
 def unrolled(db: Cursor, start: int, end: int, level: int, number: int | None = None) -> list[SealedFile]:
     """Return the files of raw points in a range, of a series, whose roll-ups of a level (ms) are damaged."""
     damaged = {seq for (seq,) in db.execute(_UNROLLED, {"level": level}).fetchall()}
@@ -157,12 +216,21 @@ def add(db: Cursor, entry: Entry) -> None:
 
 
 def drop(db: Cursor, seq: int) -> None:
-    """Let a file and its roll-ups count no longer, inside the caller's transaction."""
+    """Let a file, its roll-ups and what was gathered of them count no longer, inside the caller's transaction."""
+    db.execute(_VOID, {"seq": seq})
     for table in ("files", "rolled", "thinned", "damaged"):
         db.execute(f"DELETE FROM {table} WHERE seq = $seq", {"seq": seq})  # noqa: S608 (names of this module)
 
 
-def _insert(db: Cursor, table: str, row: SealedFile | Rolled) -> None:
+def gather(db: Cursor, begin: int, found: Sequence[Gathered]) -> None:
+    """Let gathered files of a span count instead of those before, inside the caller's transaction."""
+    db.execute('DELETE FROM gathered WHERE "begin" = $begin', {"begin": begin})
+    for item in found:
+        _insert(db, "gathered", item)
+        used_seq(db, item.seq)
+
+
+def _insert(db: Cursor, table: str, row: SealedFile | Rolled | Gathered) -> None:
     db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", list(row))  # noqa: S608
 
 
@@ -245,6 +313,16 @@ def place_of(begin: int, end: int, seq: int) -> str:
     return f"{FOLDER}/{day.year:04}/{day.month:02}/{day.day:02}/{hour}-{seq}.parquet"
 
 
+def gathered_place(begin: int, seq: int) -> str:
+    """Return the path of a new file of gathered hours, relative to the store's folder.
+
+    >>> gathered_place(1_795_392_000_000, 7)
+    'rollups/gathered/2026/11/23-7.parquet'
+    """
+    day = datetime.fromtimestamp(max(begin, EARLIEST) / 1000, UTC)
+    return f"{ROLLUPS}/gathered/{day.year:04}/{day.month:02}/{day.day:02}-{seq}.parquet"
+
+
 def checksum(path: Path) -> str:
     """Return the SHA-256 of a file. Raises OSError."""
     with path.open("rb") as file:
@@ -270,7 +348,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def is_whole(folder: Path, file: SealedFile) -> bool:
+def is_whole(folder: Path, file: SealedFile | Gathered) -> bool:
     """Whether a file is there, unchanged."""
     path = folder / file.path
     try:

@@ -57,24 +57,25 @@ class Questions:
                     raise
         raise AssertionError("the last try returns or raises")
 
-    def rolled(self, number: int, start: int, end: int, cut: rollups.Cut, query: Callable[[str], str]) -> list[Any]:
+    def rolled(self, number: int, start: int, end: int, level: int, query: Callable[[str], str]) -> list[Any]:
         """Return the rows of a query on a series in which roll-ups stand for raw points; damage is left out."""
         for left in reversed(range(_TRIES)):
-            used: list[manifest.SealedFile] = []
-            rolled: list[manifest.SealedFile] = []
-            level = min(cut.level, manifest.HOUR)
+            used = rollups.Relation("")
             try:
                 with self._readers.reading(), self._engine.read() as db:
-                    used += manifest.files(db, start, end, [number])
-                    rolled += manifest.rolled_files(db, cut.first, cut.last, level, number)
-                    points = rollups.relation(db, self._folder, number, start, end, cut)
-                    return db.execute(query(points)).fetchall()
+                    used = rollups.relation(db, self._folder, number, start, end, level)
+                    return db.execute(query(used.points)).fetchall()
             except SeriesError as error:
-                if not left or not may_be_damage(error):
-                    raise
-                if not self._damage.look(used) + self._damage.look_level(rolled, level):
+                if not left or not may_be_damage(error) or not self._look(used):
                     raise
         raise AssertionError("the last try returns or raises")
+
+    def _look(self, used: rollups.Relation) -> bool:
+        """Return whether something of what was read is damaged; it is left out from then on."""
+        found = bool(self._damage.look(used.raw)) + bool(self._damage.look_gathered(used.gathered))
+        for level in {level for level, _ in used.rolled}:
+            found += bool(self._damage.look_level([file for of, file in used.rolled if of == level], level))
+        return bool(found)
 
     def page(self, keys: Sequence[int], asked: Mapping[str, Any]) -> list[Any]:
         """Return the rows of a page of readings, looking into few sealed files at a time."""

@@ -8,16 +8,20 @@ late points add theirs: hot points are taken as they are, and a late file brings
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from lamplighter_hub.series import manifest
 from lamplighter_hub.series.engine import Cursor, quoted
-from lamplighter_hub.series.manifest import DAY, HOUR, SealedFile
+from lamplighter_hub.series.manifest import DAY, HOUR, Gathered, SealedFile
 from lamplighter_protocols.profile import Aggregation
 
 MINUTE: Final = 60_000
+RAW: Final = 1
+"""The level below the finest roll-up (ms): every point."""
 LEVELS: Final = (MINUTE, HOUR)
 """Roll-ups that a file has; days are in a table."""
 _BASIC: Final = frozenset({Aggregation.MEAN, Aggregation.SUM})
@@ -61,27 +65,17 @@ _FIGURE: Final = {
 }
 
 
-class Cut(NamedTuple):
-    """A range in three: `start`..`first` and `last`..`end` are raw, between them roll-ups of `level` ms serve."""
+def level(start: int, end: int, width: int, aggregation: Aggregation) -> int | None:
+    """Return the coarsest level (ms) whose roll-ups serve a range in buckets of a width; None when there is none.
 
-    level: int
-    first: int
-    last: int
-
-
-def cut(start: int, end: int, width: int, aggregation: Aggregation) -> Cut | None:
-    """Return how roll-ups serve buckets of a width; None when they do not.
-
-    >>> cut(1, 10 * HOUR + 1, 2 * HOUR, Aggregation.LAST)
-    Cut(level=3600000, first=3600000, last=36000000)
-    >>> cut(0, HOUR, MINUTE, Aggregation.LAST), cut(0, HOUR, 1500, Aggregation.MEAN)
+    >>> level(1, 10 * HOUR + 1, 2 * HOUR, Aggregation.LAST), level(1, 9, DAY, Aggregation.MEAN)
+    (3600000, None)
+    >>> level(0, HOUR, MINUTE, Aggregation.LAST), level(0, HOUR, 1500, Aggregation.MEAN)
     (None, None)
     """
-    for level in (DAY, HOUR, MINUTE):
-        if width % level == 0 and (level > MINUTE or aggregation in _BASIC):
-            first = -(-start // level) * level
-            last = end // level * level
-            return Cut(level, first, last) if first < last else None
+    for found in (DAY, HOUR, MINUTE):
+        if width % found == 0 and (found > MINUTE or aggregation in _BASIC):
+            return found if -(-start // found) * found < end // found * found else None
     return None
 
 
@@ -99,7 +93,8 @@ def companion(file: SealedFile, level: int) -> str:
 def paths(db: Cursor, folder: Path) -> set[Path]:
     """Return every file of roll-ups that the manifest names."""
     files = {item.seq: item for item in manifest.known(db, thinned=True)}
-    return {folder / companion(files[rolled.seq], rolled.level) for rolled in manifest.rolled(db)}
+    gathered = {folder / item.path for item in manifest.every_gathered(db)}
+    return gathered | {folder / companion(files[rolled.seq], rolled.level) for rolled in manifest.rolled(db)}
 
 
 def making(source: Path, level: int) -> str:
@@ -111,6 +106,17 @@ def making(source: Path, level: int) -> str:
         SELECT any_value(device) AS device, any_value(metric) AS metric, series,
                t - ((t % {level}) + {level}) % {level} AS t, {_SUMS}, {_LAST} AS last{more}
         FROM ({raw}) GROUP BY 3, 4) ORDER BY series, t"""  # noqa: S608
+
+
+def counting(folder: Path, files: Sequence[SealedFile]) -> str:
+    """Return the query for how many hours each series has in files."""
+    return f"SELECT series, count(*) FROM ({_stored(folder, files, HOUR)}) GROUP BY series ORDER BY series"  # noqa: S608
+
+
+def gathering(folder: Path, files: Sequence[SealedFile], low: int, high: int) -> str:
+    """Return the query for the hours of series `low`..`high` in files, in order of series, time and arrival."""
+    return f"""SELECT * EXCLUDE (place) FROM ({_stored(folder, files, HOUR)})
+        WHERE series BETWEEN {low} AND {high} ORDER BY series, t, place"""  # noqa: S608
 
 
 def keep_days(db: Cursor, folder: Path, days: Sequence[int], closed: int) -> None:
@@ -160,30 +166,98 @@ def undone(db: Cursor, closed: int) -> list[int]:
     ]
 
 
-def relation(db: Cursor, folder: Path, number: int, start: int, end: int, cut: Cut) -> str:
-    """Return raw points at the edges of a range and roll-ups between them, of one series, as one relation."""
-    hot = manifest.generations(db)
-    parts = []
-    for begin, stop in ((start, cut.first), (cut.last, end)):
-        if begin < stop:
-            edge = manifest.files(db, begin, stop, [number])
-            parts.append(_raw(manifest.union(folder, edge, hot, [number]), begin, stop))
-    parts.append(_raw(manifest.union(folder, (), hot, [number]), cut.first, cut.last))
-    within = f"series = {number} AND t >= {cut.first} AND t < {cut.last}"
-    sealed = manifest.rolled_files(db, cut.first, cut.last, min(cut.level, HOUR), number)
-    if cut.level == DAY:
-        done = {row[0] for row in db.execute("SELECT t FROM daily_done").fetchall()}
-        sealed = [item for item in sealed if item.begin // DAY * DAY not in done]
-        parts.append(f"SELECT *, -1::BIGINT AS place FROM daily WHERE {within}")  # noqa: S608
-        kept = f"{within} AND t NOT IN (SELECT t FROM daily_done)"  # noqa: S608
-        parts.append(f"SELECT *, -1::BIGINT AS place FROM daily_kept WHERE {kept}")  # noqa: S608
-    if raw := manifest.unrolled(db, cut.first, cut.last, min(cut.level, HOUR), number):
-        if cut.level == DAY:
-            raw = [item for item in raw if item.begin // DAY * DAY not in done]
-        parts.append(_raw(manifest.union(folder, raw, (), [number]), cut.first, cut.last))
-    if sealed:
-        parts.append(f"SELECT * FROM ({_stored(folder, sealed, min(cut.level, HOUR))}) WHERE {within}")  # noqa: S608
-    return "(" + " UNION ALL BY NAME ".join(parts) + ")"
+class Relation(NamedTuple):
+    """A relation, and the files that it reads: raw ones, those whose roll-ups it reads by level (ms), gathered ones."""
+
+    points: str
+    raw: tuple[SealedFile, ...] = ()
+    rolled: tuple[tuple[int, SealedFile], ...] = ()
+    gathered: tuple[Gathered, ...] = ()
+
+
+def relation(db: Cursor, folder: Path, number: int, start: int, end: int, level: int) -> Relation:
+    """Return raw points at the edges of a range and roll-ups between them, of one series, as one relation.
+
+    What hours at the edges of days come to, hours say.
+    """
+    hot = _raw(manifest.union(folder, (), manifest.generations(db), [number]), start, end)
+    parts = [Relation(hot), *_sealed(db, folder, number, start, end, level)]
+    points = "(" + " UNION ALL BY NAME ".join(part.points for part in parts) + ")"
+    raw, rolled, gathered = (tuple(chain.from_iterable(found)) for found in list(zip(*parts, strict=True))[1:])
+    return Relation(points, raw, rolled, gathered)
+
+
+def _sealed(db: Cursor, folder: Path, number: int, start: int, end: int, level: int) -> Iterator[Relation]:
+    """Yield what is sealed of a range: what a level serves, and the rest of finer ones."""
+    if start >= end:
+        return
+    first, last = -(-start // level) * level, end // level * level
+    finer = HOUR if level == DAY else RAW
+    if level == RAW:
+        files = manifest.files(db, start, end, [number])
+        if files:
+            yield Relation(_raw(manifest.union(folder, files, (), [number]), start, end), raw=tuple(files))
+    elif first >= last:
+        yield from _sealed(db, folder, number, start, end, finer)
+    else:
+        yield from _sealed(db, folder, number, start, first, finer)
+        yield from _LEVELS[level](db, folder, number, first, last)
+        yield from _sealed(db, folder, number, last, end, finer)
+
+
+def _days(db: Cursor, folder: Path, number: int, first: int, last: int) -> Iterator[Relation]:
+    within = f"series = {number} AND t >= {first} AND t < {last}"
+    done = {row[0] for row in db.execute("SELECT t FROM daily_done").fetchall()}
+    yield Relation(f"SELECT *, -1::BIGINT AS place FROM daily WHERE {within}")  # noqa: S608
+    kept = f"{within} AND t NOT IN (SELECT t FROM daily_done)"  # noqa: S608
+    yield Relation(f"SELECT *, -1::BIGINT AS place FROM daily_kept WHERE {kept}")  # noqa: S608
+    for day in _lacking(db, number, first, last, done):
+        yield from _hours(db, folder, number, day, day + DAY)
+
+
+def _lacking(db: Cursor, number: int, first: int, last: int, done: AbstractSet[int]) -> list[int]:
+    """Return the days of a range that have hours, or raw points instead, and no row of their own."""
+    found = manifest.ungathered(db, first, last, number) + manifest.unrolled(db, first, last, HOUR, number)
+    days = {item.begin // DAY * DAY for item in found}
+    days |= {day for item in manifest.gathered(db, first, last, number) for day in range(item.begin, item.until, DAY)}
+    return sorted(day for day in days - done if first <= day < last)
+
+
+def _hours(db: Cursor, folder: Path, number: int, first: int, last: int) -> Iterator[Relation]:
+    if gathered := manifest.gathered(db, first, last, number):
+        within = f"series = {number} AND t >= {first} AND t < {last}"
+        found = _gathered(folder, gathered)
+        yield Relation(f"SELECT * FROM ({found}) WHERE {within}", gathered=tuple(gathered))  # noqa: S608
+    covered = manifest.gathered_seqs(db) if (raw := manifest.unrolled(db, first, last, HOUR, number)) else set()
+    raw = [item for item in raw if item.seq not in covered]
+    yield from _of_files(folder, number, (first, last), HOUR, manifest.ungathered(db, first, last, number), raw)
+
+
+def _minutes(db: Cursor, folder: Path, number: int, first: int, last: int) -> Iterator[Relation]:
+    raw = manifest.unrolled(db, first, last, MINUTE, number)
+    rolled = manifest.rolled_files(db, first, last, MINUTE, number)
+    yield from _of_files(folder, number, (first, last), MINUTE, rolled, raw)
+
+
+def _of_files(
+    folder: Path,
+    number: int,
+    between: tuple[int, int],
+    level: int,
+    rolled: Sequence[SealedFile],
+    raw: Sequence[SealedFile],
+) -> Iterator[Relation]:
+    """Yield what roll-ups of files say of a range, and raw points where these are damaged."""
+    first, last = between
+    if raw:
+        yield Relation(_raw(manifest.union(folder, raw, (), [number]), first, last), raw=tuple(raw))
+    if rolled:
+        within = f"series = {number} AND t >= {first} AND t < {last}"
+        found = f"SELECT * FROM ({_stored(folder, rolled, level)}) WHERE {within}"  # noqa: S608
+        yield Relation(found, rolled=tuple((level, item) for item in rolled))
+
+
+_LEVELS: Final = {DAY: _days, HOUR: _hours, MINUTE: _minutes}
 
 
 def buckets(points: str, width: int, aggregation: Aggregation) -> str:
@@ -204,3 +278,10 @@ def _raw(points: str, begin: int, stop: int) -> str:
 def _stored(folder: Path, files: Sequence[SealedFile], level: int) -> str:
     paths = ", ".join(quoted(folder / companion(item, level)) for item in files)
     return f"SELECT * EXCLUDE (device, metric), (file_index::BIGINT << 40) AS place FROM read_parquet([{paths}])"  # noqa: S608
+
+
+def _gathered(folder: Path, files: Sequence[Gathered]) -> str:
+    """Return gathered hours; whatever has hours of its own arrived later."""
+    paths = ", ".join(quoted(folder / item.path) for item in files)
+    return f"""SELECT * EXCLUDE (file_row_number), file_row_number - (1::BIGINT << 60) AS place
+        FROM read_parquet([{paths}], file_row_number = true)"""  # noqa: S608

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from lamplighter_hub.series import filing, manifest, rollups
 from lamplighter_hub.series.damage import Damage
 from lamplighter_hub.series.engine import Cursor, Engine, EngineError, line, quoted
+from lamplighter_hub.series.gathering import Gatherer
 from lamplighter_hub.series.manifest import (
     DAY,
     HOUR,
@@ -92,6 +93,7 @@ class Sealer:
         self._rules = rules
         self._clock = clock
         self._rotate = rotate
+        self._gatherer = Gatherer(engine, readers, damage, pace)
         self._busy_s = 0.0
         self._thread = threading.Thread(target=self._run, name="sealing", daemon=True)
         self.bytes = 0
@@ -113,7 +115,7 @@ class Sealer:
         """Seal what is closed now, and return when it is done. Raises SeriesError; nothing is lost or doubled then."""
         with self._passing:
             self._busy_s = 0.0
-            closed = (self._clock() - self._rules.grace_ms) // HOUR * HOUR
+            closed = self._closed()
             frozen = self._freeze(closed)
             hours, known = self._look(frozen, closed)
             spans = plan(hours, known, closed, self._rules)
@@ -123,6 +125,14 @@ class Sealer:
             written = self._write_all(spans, frozen, closed)
             return self._finish(written, spans, days, frozen, closed)._replace(points=sum(hours.values()))
 
+    def gather(self) -> bool:
+        """Gather the hours of one span; return whether there was one. Raises SeriesError."""
+        with self._passing:
+            return self._gatherer.gather(self._closed(), self._rules.gather)
+
+    def _closed(self) -> int:
+        return (self._clock() - self._rules.grace_ms) // HOUR * HOUR
+
     def _run(self) -> None:
         try:
             self._first()
@@ -131,6 +141,7 @@ class Sealer:
         while not self._pace.pause(self._rules.every_s):
             try:
                 done = self.seal()
+                self.gather()
                 self.trouble = ""
                 if done.written:
                     log.info("sealed %d points in %d files, %.1f s", done.points, done.written, done.busy_s)

@@ -13,8 +13,8 @@ class Rules(NamedTuple):
 
     An hour is closed `grace_ms` after its end. A day of at most `small_day` points becomes one span. A file holds about
     `part` points at most, sorted at once. Late points that are few beside a large span (`large` points or more) get a
-    file of their own, up to `patches` times. `share` is the part of one core that sealing may take, `every_s` how often
-    it looks.
+    file of their own, up to `patches` times. Hours are gathered when so many files (`gather`) of 16 days are not yet.
+    `share` is the part of one core that sealing may take, `every_s` how often it looks.
     """
 
     grace_ms: int = 5 * 60_000
@@ -22,6 +22,7 @@ class Rules(NamedTuple):
     part: int = 4_000_000
     large: int = 1_000_000
     patches: int = 8
+    gather: int = 8
     share: float = 0.1
     every_s: float = 60.0
 

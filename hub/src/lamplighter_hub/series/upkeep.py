@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from lamplighter_hub.series import manifest, queries, rollups
 from lamplighter_hub.series.engine import Cursor
+
+_GATHERS_NOTHING: Final = 3
+"""A version that knew no gathered files; all else is as it is now."""
 
 
 def upgrade(db: Cursor, facts: Mapping[str, int]) -> None:
@@ -21,10 +25,11 @@ def upgrade(db: Cursor, facts: Mapping[str, int]) -> None:
             db.execute(f"ALTER TABLE points RENAME TO {manifest.hot_name(0)}")
             db.execute("INSERT INTO meta VALUES ('forgotten', 0)")
             db.execute("INSERT INTO hot VALUES (0)")
-        case _:
+        case 2:
             for level in (rollups.MINUTE, manifest.HOUR):
                 db.execute("INSERT INTO rolled SELECT seq, $level, 0, '', true FROM files", {"level": level})
-    db.execute("INSERT INTO meta VALUES ('forgotten_events', 0), ('last_seq', 0)")
+    if facts.get("schema") != _GATHERS_NOTHING:
+        db.execute("INSERT INTO meta VALUES ('forgotten_events', 0), ('last_seq', 0)")
     db.execute("UPDATE meta SET value = $version WHERE name = 'schema'", {"version": queries.VERSION})
 
 

@@ -7,20 +7,21 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
-from lamplighter_hub.series import filing, rollups
+from lamplighter_hub.series import filing, manifest, rollups
 from lamplighter_hub.series.damage import Damage, told
 from lamplighter_hub.series.engine import Engine, EngineError, line
-from lamplighter_hub.series.manifest import Readers, Rolled, SealedFile
-from lamplighter_hub.series.store import Checked, SeriesError
+from lamplighter_hub.series.manifest import GATHER, HOUR, Readers, Rolled, SealedFile
+from lamplighter_hub.series.store import Checked, Damaged, SeriesError
 
 log = logging.getLogger(__name__)
 
-_LINES: Final = """
+_LINES: Final = f"""
 SELECT seq, 0 AS level, size FROM files WHERE seq NOT IN (SELECT seq FROM thinned)
-UNION ALL SELECT seq, level, size FROM rolled ORDER BY seq, level
-"""
+UNION ALL SELECT seq, level, size FROM rolled
+UNION ALL SELECT seq, {GATHER}, size FROM gathered WHERE upto >= 0 ORDER BY seq, level
+"""  # noqa: S608
 Key = tuple[int, int]
-"""A file's number, and the level (ms) of its roll-ups; 0 is raw."""
+"""A file's number, and the level (ms) of its roll-ups; 0 is raw, GATHER gathered."""
 
 
 class Verifier:
@@ -50,8 +51,21 @@ class Verifier:
         with self._engine.read() as db:
             return {(seq, level): size for seq, level, size in db.execute(_LINES).fetchall()}
 
+    def _gathered(self, seq: int) -> Checked | None:
+        """Look at a file of gathered hours: damaged, it is made anew of the hours of each file."""
+        with self._readers.reading():
+            with self._engine.read() as db:
+                found = [item for item in manifest.every_gathered(db) if item.seq == seq and item.upto >= 0]
+            if not found:
+                return None
+            file, damaged = found[0], self._damage.look_gathered(found)
+        fault = Damaged(file.path, file.begin, file.until, 0, HOUR) if damaged else None
+        return Checked(f"{seq}-{GATHER}", file.path, file.size, fault, rebuilt=bool(damaged))
+
     def _one(self, seq: int, level: int) -> Checked | None:
         """Look at one file, if it is still named."""
+        if level == GATHER:
+            return self._gathered(seq)
         with self._readers.reading():
             known = self._named(seq, level)
             if known is None:
