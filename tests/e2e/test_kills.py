@@ -1,8 +1,8 @@
-"""kill -9 of agent, hub and broker, in every order, ten times, while a log streams: nothing lost, nothing twice."""
+"""kill -9 of agent, hub and broker, in every order, while a log streams: nothing lost, nothing twice."""
 
 from __future__ import annotations
 
-from itertools import chain, permutations
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from services.hub import Hub
 from services.process import Children
 from services.wait import eventually
 
-ROUNDS = list(chain(permutations(("agent", "hub", "broker")), permutations(("broker", "hub", "agent"))))[:10]
+ROUNDS = list(permutations(("agent", "hub", "broker")))
 
 
 @pytest.mark.timeout(420)

@@ -9,7 +9,14 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 Value = TypeVar("Value")
-LOOK_EVERY_S = 0.02
+SOONEST_S = 0.02
+LATEST_S = 0.1
+SHARE = 0.1
+
+
+def _pause_s(waited_s: float) -> float:
+    """Return how long not to look: a tenth of what was waited so far, for a look often costs a hub an answer."""
+    return min(LATEST_S, max(SOONEST_S, SHARE * waited_s))
 
 
 def _late(condition: object, within_s: float, last: object) -> AssertionError:
@@ -26,22 +33,24 @@ def eventually(condition: Callable[[], Value], within_s: float = 10.0) -> Value:
     >>> eventually(lambda: "ready", within_s=1)
     'ready'
     """
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - began
+        if waited_s > within_s:
             raise _late(condition, within_s, value)
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(_pause_s(waited_s))
     return value
 
 
 async def eventually_async(condition: Callable[[], Value | Awaitable[Value]], within_s: float = 10.0) -> Value:
     """Like `eventually`, inside a running event loop; the condition may be a coroutine function."""
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
     while True:
         found = condition()
         value: Value = await found if inspect.isawaitable(found) else found
         if value:
             return value
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - began
+        if waited_s > within_s:
             raise _late(condition, within_s, value)
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(_pause_s(waited_s))

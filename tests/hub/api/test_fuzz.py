@@ -17,7 +17,7 @@ from lamplighter_hub.commands.service import Request
 from lamplighter_hub.errors import Problem
 from services.postgres import Postgres
 
-EXAMPLES = 1_500
+EXAMPLES = 700
 ENDLESS = {"/api/v1/stream"}
 
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.registry.rig import OPERATOR, VIEWER, Rig, calling, rig
@@ -275,29 +276,37 @@ def test_lists_are_paged_newest_first(tmp_path: Path, registry_url: str) -> None
 STATES = [state for state in CommandState if state is not CommandState.QUEUED]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(reports=st.lists(st.sampled_from(STATES), max_size=8), again=st.integers(1, 3))
-def test_reports_follow_the_one_transition_function_and_repeating_them_changes_nothing(
-    tmp_path_factory: pytest.TempPathFactory, reports: list[CommandState], again: int
-) -> None:
+@pytest.fixture(scope="module")
+def lit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A hub with a lamp, for as many commands as one likes."""
     with rig(tmp_path_factory.mktemp("hub")) as made:
         made.street("lamp-1")
-        command = made.hub.commands.create(switch(), OPERATOR)
-        expected, illegal = CommandState.SENT, 0
-        batch = []
-        for number, state in enumerate(reports):
-            batch.append(("agent-1", result(command.id, state.value, made.clock() + number), 0))
-        for one in batch:
-            made.hub.commands.results([one])
-            try:
-                expected = transition(expected, one[1].state)
-            except IllegalTransition:
-                illegal += 1
-        row = made.hub.commands.find(command.id)
-        assert row.state == expected
-        assert made.hub.commands.counts["illegal_transition"] == illegal
-        for _ in range(again):
-            made.hub.commands.results(batch)
-        after = made.hub.commands.find(command.id)
-        for fact in ("state", "received_at", "started_at", "finished_at", "data", "reason"):
-            assert getattr(after, fact) == getattr(row, fact)
+        yield made
+
+
+@settings(max_examples=80, deadline=None)
+@given(reports=st.lists(st.sampled_from(STATES), max_size=8), again=st.integers(1, 3))
+def test_reports_follow_the_one_transition_function_and_repeating_them_changes_nothing(
+    lit: Rig, reports: list[CommandState], again: int
+) -> None:
+    lit.hub.commands.tick(lit.clock.forward(3_600))  # those of before are over
+    commands, before = lit.hub.commands, lit.hub.commands.counts["illegal_transition"]
+    command = commands.create(switch(), OPERATOR)
+    expected, illegal = CommandState.SENT, 0
+    batch = []
+    for number, state in enumerate(reports):
+        batch.append(("agent-1", result(command.id, state.value, lit.clock() + number), 0))
+    for one in batch:
+        commands.results([one])
+        try:
+            expected = transition(expected, one[1].state)
+        except IllegalTransition:
+            illegal += 1
+    row = commands.find(command.id)
+    assert row.state == expected
+    assert commands.counts["illegal_transition"] == before + illegal
+    for _ in range(again):
+        commands.results(batch)
+    after = commands.find(command.id)
+    for fact in ("state", "received_at", "started_at", "finished_at", "data", "reason"):
+        assert getattr(after, fact) == getattr(row, fact)

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.registry.rig import Rig, calling, rig
@@ -185,23 +186,34 @@ def test_history_is_bounded(tmp_path: Path, registry_url: str) -> None:
         assert found == list(range(230, 30, -1))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A hub whose street gets another lamp whenever one is needed."""
+    with rig(tmp_path_factory.mktemp("hub")) as made:
+        made.street()
+        yield made
+
+
+LAMPS = itertools.count(1)
+
+
+@settings(max_examples=25, deadline=None)
 @given(order=st.permutations(range(4)), again=st.lists(st.integers(0, 3), max_size=3))
 def test_reports_in_any_order_and_repeated_lead_to_the_same_end(
-    tmp_path_factory: pytest.TempPathFactory, order: list[int], again: list[int]
+    growing: Rig, order: list[int], again: list[int]
 ) -> None:
-    with rig(tmp_path_factory.mktemp("hub")) as made:
-        made.street("lamp-1")
-        documents = []
-        for interval in (1, 2):
-            made.hub.configuration.put("lamp-1", {"interval_s": interval}, "test")
-            documents.append(DEFAULTS | {"interval_s": interval})
-        reports = []
-        for version, state in itertools.product((1, 2), ("applied", "rolled_back")):
-            made.clock.forward(1)
-            reports.append(report(made, documents[version - 1], version, state))
-        for number in [*order, *again]:
-            made.hub.configuration.reported([("agent-1", reports[number], made.clock())])
-        assert made.hub.configuration.view("lamp-1").state() == "rolled_back"
-        history = made.hub.configuration.history("lamp-1", 2**62, 100)
-        assert sum(change.kind == "reported" for change in history) == 4
+    made, lamp = growing, f"lamp-{next(LAMPS)}"
+    made.birth("agent-1", [lamp])
+    documents = []
+    for interval in (1, 2):
+        made.hub.configuration.put(lamp, {"interval_s": interval}, "test")
+        documents.append(DEFAULTS | {"interval_s": interval})
+    reports = []
+    for version, state in itertools.product((1, 2), ("applied", "rolled_back")):
+        made.clock.forward(1)
+        reports.append(report(made, documents[version - 1], version, state, device=lamp))
+    for number in [*order, *again]:
+        made.hub.configuration.reported([("agent-1", reports[number], made.clock())])
+    assert made.hub.configuration.view(lamp).state() == "rolled_back"
+    history = made.hub.configuration.history(lamp, 2**62, 100)
+    assert sum(change.kind == "reported" for change in history) == 4

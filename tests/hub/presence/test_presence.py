@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.registry.rig import Rig, birth, rig
@@ -170,24 +172,35 @@ def test_fifteen_thousand_wills_at_once(tmp_path: Path, registry_url: str) -> No
         assert made.hub.presence.summary()["offline"] == 14_999
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A hub that gets another agent whenever one is needed."""
+    with rig(tmp_path_factory.mktemp("hub")) as made:
+        yield made
+
+
+AGENTS = itertools.count(1)
+
+
+@settings(max_examples=60, deadline=None)
 @given(sessions=st.integers(1, 5), lost=st.integers(0, 1), seed=st.integers(0, 2**32), again=st.integers(0, 3))
 def test_the_order_of_births_and_wills_does_not_matter(
-    tmp_path_factory: pytest.TempPathFactory, sessions: int, lost: int, seed: int, again: int
+    growing: Rig, sessions: int, lost: int, seed: int, again: int
 ) -> None:
     """Whatever arrives when and how often: the highest session decides."""
     shuffled = random.Random(seed)
     news: list[int] = [*range(1, sessions + 1), *(-session for session in range(1, sessions + lost))]
     news += shuffled.choices(news, k=again)
     shuffled.shuffle(news)
-    with rig(tmp_path_factory.mktemp("hub")) as made:
-        made.hub.enrolment.provision(["agent-1"], "test")
-        for one in news:
-            if one > 0:
-                made.birth("agent-1", ["lamp-1"], session=one)
-            else:
-                made.hub.presence.told("agent-1", will(-one), made.clock())
-        assert state(made)[0] == ("offline" if lost else "online")
-        made.hub.presence.flush()
-        made.crash()
-        assert state(made)[0] == ("offline" if lost else "online")
+    made, number = growing, next(AGENTS)
+    agent = f"agent-{number}"
+    made.hub.enrolment.provision([agent], "test")
+    for one in news:
+        if one > 0:
+            made.birth(agent, [f"lamp-{number}"], session=one)
+        else:
+            made.hub.presence.told(agent, will(-one), made.clock())
+    assert state(made, agent)[0] == ("offline" if lost else "online")
+    made.hub.presence.flush()
+    made.crash()
+    assert state(made, agent)[0] == ("offline" if lost else "online")

@@ -342,19 +342,29 @@ def crash_in(store: DuckDbSeries, step: str, nth: int, monkeypatch: pytest.Monke
     monkeypatch.setattr(where, name, crashing)
 
 
+@pytest.fixture(scope="module")
+def ten_days(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[object]]:
+    """The folder of a store before anything is let go, and what it answers afterwards."""
+    folder = tmp_path_factory.mktemp("ten-days")
+    (folder / "before").mkdir()
+    mixed(folder / "before").close()
+    shutil.copytree(folder / "before", folder / "after")
+    store = opened(folder / "after", Keep())
+    store.expire(MIXED, NOW)
+    answers = all_answers(store)
+    store.close()
+    return folder / "before", answers
+
+
 @pytest.mark.parametrize(
     ("step", "nth"), [(step, nth) for step in STEPS for nth in (0, 1) if (step, nth) != ("commit", 1)]
 )
 def test_a_crash_in_the_rewriting_loses_and_doubles_nothing(
-    step: str, nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: str, nth: int, ten_days: tuple[Path, list[object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "live").mkdir()
-    store = mixed(tmp_path / "whole")
-    store.expire(MIXED, NOW)
-    whole = all_answers(store)
-    store.close()
-    store = mixed(tmp_path / "live")
+    before, whole = ten_days
+    shutil.copytree(before, tmp_path / "live")
+    store = opened(tmp_path / "live", Keep())
     with monkeypatch.context() as patch:
         crash_in(store, step, nth, patch)
         with pytest.raises(Crash):

@@ -61,7 +61,7 @@ def same(found: list[Bucket], expected: list[Bucket], aggregation: Aggregation) 
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -106,7 +106,7 @@ def test_a_chart_of_days_reads_no_raw_points(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
