@@ -38,7 +38,7 @@ def _run(given: argparse.Namespace, seed: int, folder: Path) -> int:
     with world(folder, Ground(given.on), seed) as made:
         victims = made.victims()
         for fault in [fault for fault, some in victims.items() if not some]:
-            _say(f"left out, this machine cannot do it: {fault}")
+            _say(f"left out, this ground or this machine cannot do it: {fault}")
         wanted = {fault: some for fault, some in victims.items() if not given.fault or fault in given.fault}
         strikes = plan(seed, given.minutes * 60, wanted)
         if given.plan:

@@ -7,5 +7,5 @@ from hypothesis import settings
 
 from suites.delivery.machine import DeliveryMachine
 
-DeliveryMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
+DeliveryMachine.TestCase.settings = settings(max_examples=8, stateful_step_count=40, deadline=None)
 TestDeliveryMachine = pytest.mark.timeout(400)(DeliveryMachine.TestCase)

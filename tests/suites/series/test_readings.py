@@ -80,7 +80,7 @@ def bits(readings: list[Reading]) -> list[tuple[object, ...]]:
     ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(commits=st.lists(samples, min_size=1, max_size=4), asked_first=st.booleans(), again=st.booleans())
 def test_random_commits_come_back_like_from_a_list(
     open_store: Open,
