@@ -27,6 +27,8 @@ SETTLES_S: Final = 180.0
 STILL_S: Final = 12.0
 ENDS_S: Final = 120.0
 BOOKED: Final = ("duplicate", "quarantined")
+DEFECT: Final = "internal_error"
+"""Why a message is in quarantine that ingest failed on, and not for what is in it."""
 Say = Callable[[str], None]
 
 
@@ -141,6 +143,8 @@ class Drive:
             if row["missing_records"]:
                 self._tally.blame(CALM, "missing", f"{name} misses {row['missing']}")
             yield f"{name}: through {row['through']}, dropped {row['dropped']}, duplicate {row['duplicate']}"
+        for entry in self._world.hub.get("quarantine", reason=DEFECT, limit=10)["items"]:
+            self._tally.blame(CALM, "broken", f"a message of {entry['agent']} broke ingest: {entry['detail']}")
 
     # The end
 

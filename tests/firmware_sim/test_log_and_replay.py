@@ -175,11 +175,12 @@ def test_rows_step_through_registers(tmp_path: Path, children: Children) -> None
     assert 65_511 in words
 
 
-def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out.csv")
     for arguments, words in (
-        (["nowhere.csv", "--profile", "trout-creek-logger", "--out", "x"], "nowhere.csv: No such file"),
+        (["nowhere.csv", "--profile", "trout-creek-logger", "--out", out], "nowhere.csv: No such file"),
         (["x.csv", "--profile", "nonsense"], "--profile nonsense: unknown; known profiles: air-station"),
-        (["x.csv", "--profile", "kiosk", "--out", "x"], "has no [tail] part"),
+        (["x.csv", "--profile", "kiosk", "--out", out], "has no [tail] part"),
         (["x.csv", "--profile", "trout-creek-logger"], "--out is missing"),
         (["x.csv", "--profile", "trout-creek-logger", "--face", "paper"], "--face paper: log or modbus_tcp"),
         (["x.csv", "--profile", "trout-creek-logger", "--face", "modbus_tcp"], "needs [modbus] and [tail]"),
