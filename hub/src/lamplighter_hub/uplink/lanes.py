@@ -96,7 +96,7 @@ class Lanes:
         self._live.extend(messages)
 
     def take(self, limit: int, size: int) -> list[Message]:
-        """Return the next messages, at most `limit` of together `size` bytes of JSON, and one if any waits.
+        """Return the next messages, at most `limit` of together `size` bytes of JSON; one of each lane whatever it has.
 
         The most urgent lane has its share first, and what a lane leaves is for those behind it. In the list, which is
         for one commit, what is least urgent comes first, as it is the oldest.
