@@ -86,6 +86,30 @@ store.close()
 """
 
 
+SEAL = """
+import sys
+from pathlib import Path
+from lamplighter_hub.series.duckdb import Limits, Rules, open_duckdb
+from suites.series.make import T0, column
+from lamplighter_hub.series.store import Commit, Samples
+DAY = 86_400_000
+begin = T0 // DAY * DAY
+store = open_duckdb(Path(sys.argv[1]), Limits(), Rules(share=1.0, every_s=3600), lambda: begin + 2 * DAY)
+values = [(number * 7919 % 9973) / 10 for number in range(20_000)]
+for first in range(0, 80_000, 20_000):
+    times = range(begin + first * 1000, begin + (first + 20_000) * 1000, 1000)
+    store.commit(Commit([Samples(f"air-{i}", "pm25", times, values) for i in range(25)]))
+status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+def kb(name):
+    return int(status.read_text().partition(name)[2].split()[0])
+reset.write_text("5")
+before = kb("VmRSS:")
+done = store.seal()
+print(done.points, done.written, (kb("VmHWM:") - before) // 1000)
+store.close()
+"""
+
+
 def run(script: str, folder: Path) -> str:
     path = [str(Path(__file__).parents[2]), *sys.path]
     done = subprocess.run(
@@ -256,6 +280,13 @@ def test_an_export_of_a_million_points_holds_few_of_them(tmp_path: Path) -> None
     assert lines == 1_000_001
     assert size > 60_000_000
     assert grown_mb < 150
+
+
+def test_two_million_points_that_are_sealed_are_never_in_memory_at_once(tmp_path: Path) -> None:
+    """As they lie there after an import: a day, sorted into one file."""
+    points, files, grown_mb = map(int, run(SEAL, tmp_path).split())
+    assert (points, files) == (2_000_000, 1)
+    assert grown_mb < 110
 
 
 def test_the_limit_for_open_files_and_memory_is_not_touched(tmp_path: Path) -> None:

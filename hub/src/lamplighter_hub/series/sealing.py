@@ -42,11 +42,13 @@ SELECT DISTINCT day FROM (
     WHERE seq NOT IN (SELECT seq FROM damaged UNION ALL SELECT seq FROM thinned))
 GROUP BY day HAVING count(DISTINCT ("begin", "end")) > 1 AND sum(rows) <= $small AND day + $day <= $closed
 """
-_ROWS: Final = """COPY (
+SLICE: Final = 500_000
+"""About how many points are sorted at once: what sealing needs of memory."""
+_SORTED: Final = """COPY (
     SELECT p.series, s.device, s.metric, p.t, p.number, p.truth, p.text, p.quality
     FROM {points} p JOIN series s ON s.id = p.series
     WHERE p.series BETWEEN {low} AND {high} AND p.t >= {begin} AND p.t < {end}
-    ORDER BY p.series, p.t, p.place) TO {path} ({format})"""
+    ORDER BY p.series, p.t, p.place) TO {path} (FORMAT parquet, COMPRESSION lz4_raw)"""
 _NEWEST: Final = """
 SELECT p.series, p.t, p.number, p.truth, p.text, p.quality
 FROM {points} p JOIN (
@@ -191,11 +193,12 @@ class Sealer:
             for span in spans:
                 self._check(span)
                 points = union(self._folder, span.files, frozen, before=closed)
-                for low, high, rows in self._cut(span, points):
+                for part in self._cut(span, points):
                     seq += 1
                     path = manifest.place_of(span.begin, span.end, seq)
+                    rows, low, high = sum(count for _, count in part), part[0][0], part[-1][0]
                     made = SealedFile(seq, path, span.begin, span.end, rows, 0, 0, low, high, 0, "")
-                    written.append(self._write(made, points))
+                    written.append(self._write(made, points, parts(part, SLICE)))
         except (OSError, SeriesError) as error:
             self._take_back(written)
             if isinstance(error, SeriesError):
@@ -210,23 +213,25 @@ class Sealer:
             raise SeriesError(f"{found[0].path} is damaged and was left out; the rest of it is sealed later")
         self._rest(began)
 
-    def _cut(self, span: Span, points: str) -> list[tuple[int, int, int]]:
+    def _cut(self, span: Span, points: str) -> list[list[tuple[int, int]]]:
+        """Count the points of each series, by the file that they go to."""
         counted = f"""SELECT series, count(*) FROM {points} WHERE t >= {span.begin} AND t < {span.end}
             GROUP BY series ORDER BY series"""  # noqa: S608
         began = Moment.now()
         with self._engine.read() as db:
-            found = parts(db.execute(counted).fetchall(), self._rules.part)
+            series = db.execute(counted).fetchall()
         self._rest(began)
-        return found
+        files = parts(series, self._rules.part)
+        return [[one for one in series if low <= one[0] <= high] for low, high, _ in files]
 
-    def _write(self, file: SealedFile, points: str) -> Entry:
+    def _write(self, file: SealedFile, points: str, slices: Sequence[tuple[int, int, int]]) -> Entry:
         """Write one file and its roll-ups, and read back what is in it. Raises SeriesError, OSError."""
         final = self._folder / file.path
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(final.name + ".partial")
         began = Moment.now()
         try:
-            whole = self._fill(file, points, partial)
+            whole = self._fill(file, points, slices, partial)
             rolled = [self._roll_up(whole, partial, level) for level in rollups.LEVELS]
             manifest.make_durable(partial, final)
         except (OSError, SeriesError):
@@ -243,10 +248,19 @@ class Sealer:
             filing.copy(db, rollups.making(source, level), final)
         return filing.finish(file.seq, level, final)
 
-    def _fill(self, file: SealedFile, points: str, partial: Path) -> SealedFile:
-        asked = {"low": file.low, "high": file.high, "begin": file.begin, "end": file.end}
+    def _fill(self, file: SealedFile, points: str, slices: Sequence[tuple[int, int, int]], partial: Path) -> SealedFile:
+        """Sort slice by slice, and write them one behind the other."""
+        sorted_ = [partial.with_suffix(f".{number}.partial") for number in range(len(slices))]
+        try:
+            for (low, high, _), path in zip(slices, sorted_, strict=True):
+                asked = {"low": low, "high": high, "begin": file.begin, "end": file.end}
+                with self._engine.read() as db:
+                    db.execute(_SORTED.format(points=points, path=quoted(path), **asked))
+            filing.join(sorted_, partial)
+        finally:
+            for path in sorted_:
+                path.unlink(missing_ok=True)
         with self._engine.read() as db:
-            db.execute(_ROWS.format(points=points, path=quoted(partial), format=filing.FORMAT, **asked))
             counted = f"SELECT count(*), min(t), max(t) FROM read_parquet({quoted(partial)})"  # noqa: S608
             rows, first, last = db.execute(counted).fetchall()[0]
         if rows != file.rows:
