@@ -35,7 +35,7 @@ from lamplighter_protocols.topics import Address, Channel, build, parse, sender
 
 log = logging.getLogger(__name__)
 
-GROUP: Final = 2_000
+GROUP: Final = 4_000
 """Messages in one commit at most."""
 WAIT_S: Final = 0.5
 LINGER_S: Final = 0.03

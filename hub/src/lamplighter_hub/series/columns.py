@@ -130,6 +130,8 @@ def storable(value: Any) -> Any:
 
 def _qualities(flags: Sequence[Sequence[Quality | None] | None], sizes: list[int]) -> NDArray[np.uint8]:
     quality = np.zeros(sum(sizes), dtype=np.uint8)
+    if flags.count(None) == len(flags):
+        return quality
     place = 0
     for column, size in zip(flags, sizes, strict=True):
         if column is not None:

@@ -10,12 +10,10 @@ class Dictionary:
 
     def __init__(self, rows: Iterable[tuple[int, str, str]] = ()) -> None:
         self._devices: dict[str, dict[str, int]] = {}
-        self._numbers: dict[tuple[str, str], int] = {}
         self._staged: dict[tuple[str, str], int] = {}
         self._next = 0
         for number, device, metric in rows:
             self._devices.setdefault(device, {})[metric] = number
-            self._numbers[device, metric] = number
             self._next = max(self._next, number + 1)
 
     def __len__(self) -> int:
@@ -23,7 +21,10 @@ class Dictionary:
 
     def numbers(self, names: Sequence[tuple[str, str]]) -> list[int]:
         """Return the numbers of series named (device, metric), staging new ones where there are none."""
-        known = list(map(self._numbers.get, names))
+        try:
+            return [self._devices[device][metric] for device, metric in names]
+        except KeyError:  # some are new
+            known = [self._devices.get(device, {}).get(metric) for device, metric in names]
         return [
             self._staged.setdefault(name, self._next + len(self._staged)) if number is None else number
             for name, number in zip(names, known, strict=True)
@@ -44,7 +45,6 @@ class Dictionary:
         for number, device, metric in staged:
             # A new dict, so that a reader in another thread never sees one that changes size.
             self._devices[device] = self._devices.get(device, {}) | {metric: number}
-            self._numbers[device, metric] = number
         self._next += len(staged)
         self._staged = {}
         return [number for number, _, _ in staged]
