@@ -36,6 +36,7 @@ Format = Annotated[Literal["csv", "parquet"], typer.Option("--format", help="How
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, or Parquet if the name ends so.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file; it appears when complete.")]
 
+COARSER: Final = "single readings of the begin of this time are not kept any more: what is left of it is shown"
 INCOMPLETE: Final = "a damaged file may hold more, and is left out: {}"
 BUCKET_COLUMNS = (
     Column("time", "t", "time"),
@@ -83,6 +84,8 @@ def query(
     series = at.hub.get(f"/devices/{device}/series", {**span, "points": points})
     for one in series["incomplete"]:
         at.show.note(INCOMPLETE.format(one["file"]))
+    if series["coarser"]:
+        at.show.note(COARSER)
     if at.show.as_json:
         at.show.json(series)
         return

@@ -16,6 +16,7 @@ from lamplighter_hub.errors import invalid
 from lamplighter_hub.registry.paging import Cursor, Limit, Page
 from lamplighter_hub.series import imports, stream
 from lamplighter_hub.series.access import answering
+from lamplighter_hub.series.coarser import Wanted, coarser
 from lamplighter_hub.series.exports import begun, events_csv, readings_csv
 from lamplighter_hub.series.incomplete import Incomplete, header, incomplete
 from lamplighter_hub.series.parquet import readings_parquet
@@ -80,6 +81,10 @@ class Series(BaseModel):
     end: int = Field(alias="to")
     width_ms: int = Field(description="Width of a bucket; 0 when every reading is its own bucket.")
     reduced: bool = Field(description="Whether several readings were put into one bucket.")
+    coarser: bool = Field(
+        description="Whether buckets are wider than they would be, and whole, as single readings of the range's begin "
+        "are not kept any more."
+    )
     readings: int = Field(description="How many readings the range holds.")
     buckets: list[BucketItem]
     incomplete: list[Incomplete] = Field(description="What may be missing because a stored file is damaged.")
@@ -218,6 +223,10 @@ def _series(hub: Services, device: str, named: tuple[str, Metric | None], asked:
     else:
         readings, _ = hub.series.readings(device, [name], start, end, limit=points)
         buckets = [_item(_alone(item), None if item.quality is Quality.GOOD else item.quality) for item in readings]
+    first = buckets[0].t if buckets else None
+    left = coarser(hub.series, Wanted(device, name, start, end, aggregation), width, first)
+    if left:
+        width, buckets = left.width, [_item(bucket, None) for bucket in left.buckets]
     return Series.model_validate(
         {
             "device": device,
@@ -227,7 +236,8 @@ def _series(hub: Services, device: str, named: tuple[str, Metric | None], asked:
             "from": start,
             "to": end,
             "width_ms": width,
-            "reduced": reduced,
+            "reduced": reduced or left is not None,
+            "coarser": left is not None,
             "readings": span.points,
             "buckets": buckets,
             "incomplete": incomplete(hub, [device], [name], start, end),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query
@@ -18,6 +18,8 @@ from lamplighter_hub.console.pages.delivery import of_agent
 from lamplighter_hub.console.shown import ShownReading, shown_device, shown_events, shown_readings
 from lamplighter_hub.errors import NotFound
 from lamplighter_hub.series.access import answering
+from lamplighter_hub.series.coarser import LEVELS, Wanted, coarser
+from lamplighter_hub.series.incomplete import Incomplete, incomplete
 from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Bucket
 from lamplighter_hub.series.times import human_width
 from lamplighter_protocols.ids import DeviceId
@@ -45,7 +47,7 @@ MAX_SPAN_MS: Final = 10 * 366 * 86_400_000
 
 @dataclass(frozen=True)
 class ChartedMetric:
-    """A metric with its newest reading, and its buckets when a table is asked for."""
+    """A metric with its newest reading; and when a table is asked for its buckets, and what they may lack."""
 
     name: str
     title: str
@@ -54,6 +56,8 @@ class ChartedMetric:
     boolean: bool
     latest: Reading | None
     buckets: list[Bucket]
+    coarser: str
+    lacking: list[Incomplete]
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class SummaryView:
     metrics: list[ChartedMetric]
     width_text: str
     flags: dict[str, str]
+    coarser: dict[int, str]
     problem: str
 
     @property
@@ -138,6 +143,7 @@ def summary(
         metrics=_metrics(page, device, range_, width if view == "table" else 0),
         width_text=page.language.say(N_("one row for each %(time)s")) % {"time": span(page.language, width)},
         flags={code: page.language.say(text) for code, text in words.QUALITIES.items()},
+        coarser={level: _coarser(page, level) for level in LEVELS},
         problem=problem,
     )
     agent = values["device"].agent
@@ -224,10 +230,10 @@ def _metrics(page: Page, device: str, chosen: Range, width: int) -> list[Charted
     latest = page.hub.series.latest([device]).get(device, {})
     found = []
     for name, metric in _charted(profile):
-        buckets = _buckets(page, device, name, metric, chosen, width) if width else []
+        table = _table(page, device, name, metric, chosen, width) if width else _Table([], "", [])
         title = page.language.pick(metric.title, name)
         boolean = metric.type == "boolean"
-        found.append(ChartedMetric(name, title, metric.unit, metric.decimals, boolean, latest.get(name), buckets))
+        found.append(ChartedMetric(name, title, metric.unit, metric.decimals, boolean, latest.get(name), *table))
     return found
 
 
@@ -238,10 +244,29 @@ def _charted(profile: Profile | None) -> list[tuple[str, Metric]]:
     return (primary or charted[:FALLBACK_CHARTS])[:CHARTS]
 
 
-def _buckets(page: Page, device: str, name: str, metric: Metric, chosen: Range, width: int) -> list[Bucket]:
-    start = chosen.end - chosen.span
-    found = page.hub.series.buckets(device, name, start, chosen.end, width_ms=width, aggregation=metric.aggregation)
-    return found[::-1]
+class _Table(NamedTuple):
+    """Rows, the newest first, with what is to be said of them."""
+
+    buckets: list[Bucket]
+    coarser: str
+    lacking: list[Incomplete]
+
+
+def _table(page: Page, device: str, name: str, metric: Metric, chosen: Range, width: int) -> _Table:
+    start, end, series = chosen.end - chosen.span, chosen.end, page.hub.series
+    found = series.buckets(device, name, start, end, width_ms=width, aggregation=metric.aggregation)
+    wanted = Wanted(device, name, start, end, metric.aggregation)
+    left = coarser(series, wanted, width, found[0].t if found else None)
+    lacking = incomplete(page.hub, [device], [name], start, end)
+    if left:
+        return _Table(left.buckets[::-1], _coarser(page, left.width), lacking)
+    return _Table(found[::-1], "", lacking)
+
+
+def _coarser(page: Page, width: int) -> str:
+    """Say that only roll-ups are left."""
+    text = page.language.say(N_("Single readings are not kept for so long. What is left: one value for each %(time)s."))
+    return text % {"time": span(page.language, width)}
 
 
 def _range(page: Page, code: str, start: str, end: str) -> tuple[Range, str]:

@@ -5,6 +5,7 @@ import { at, now, number } from "./times.js";
 const language = document.documentElement.lang;
 const SECOND = 1000;
 const RATE_MS = 10_000;
+const NAMED = 3;
 const formats = new Map();
 
 function clock(options) {
@@ -49,6 +50,9 @@ class Chart {
     this.plot = null;
     this.now = this.options.rates ? element.parentElement.querySelector(".now > span") : null;
     this.flagged = element.parentElement.querySelector("[data-flagged]");
+    this.lack = element.parentElement.querySelector("[data-lacking]");
+    this.left = element.parentElement.querySelector("[data-coarser]");
+    this.lacking = [];
     this.tip = element.querySelector(".plot-tip");
     this.empty = element.querySelector(".plot-empty");
     new ResizeObserver(() => this.resize()).observe(element);
@@ -66,6 +70,8 @@ class Chart {
     this.rows = buckets.map((bucket) => [bucket.t, bucket.min, bucket.mean, bucket.max, bucket.count]);
     const flagged = series.buckets.filter((bucket) => bucket.quality > 0);
     this.flags = flagged.map((bucket) => [bucket.t, bucket.quality, bucket.flag]);
+    this.lacking = series.incomplete;
+    this.tellOf(series);
     this.draw();
   }
 
@@ -171,7 +177,26 @@ class Chart {
     };
   }
 
-  mark({ ctx, bbox, valToPos }) {
+  mark(plot) {
+    this.shade(plot);
+    this.markFlags(plot);
+  }
+
+  // where a damaged file leaves values out, nobody shall take the gap or the curve for all there was
+  shade({ ctx, bbox, valToPos }) {
+    ctx.save();
+    ctx.fillStyle = colour("--warning");
+    ctx.globalAlpha = 0.18;
+    for (const { from, to } of this.lacking) {
+      const [low, high] = [from, to].map((t) => valToPos(t / SECOND, "x", true));
+      const left = Math.max(low, bbox.left);
+      const right = Math.min(Math.max(high, low + 2), bbox.left + bbox.width);
+      if (right > left) ctx.fillRect(left, bbox.top, right - left, bbox.height);
+    }
+    ctx.restore();
+  }
+
+  markFlags({ ctx, bbox, valToPos }) {
     const size = 5 * window.devicePixelRatio;
     const bottom = bbox.top + bbox.height;
     ctx.save();
@@ -185,6 +210,16 @@ class Chart {
       ctx.fill();
     }
     ctx.restore();
+  }
+
+  // what the answer may lack, and whether only its roll-ups are left
+  tellOf(series) {
+    if (!this.lack) return;
+    this.lack.hidden = series.incomplete.length === 0;
+    const named = series.incomplete.slice(0, NAMED).map(({ from, to }) => `${at(from)} – ${at(to)}`);
+    this.lack.lastElementChild.textContent = named.join(", ") + (series.incomplete.length > NAMED ? " …" : "");
+    this.left.hidden = !series.coarser;
+    this.left.lastElementChild.textContent = JSON.parse(this.left.dataset.coarser)[series.width_ms] ?? "";
   }
 
   // how many values are flagged, and why where it is known
