@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,18 @@ def take(session: Session, count: int) -> list[Message]:
     return found
 
 
+def given(broker: Broker, unanswered: AbstractSet[str] = frozenset()) -> list[str]:
+    """Return what a new session is given; all of it is acknowledged but what is to stay `unanswered`."""
+    found: list[Message] = []
+    with broker.session() as hub:
+        while more := hub.take(1_000, 0.3):
+            found += more
+        answered = [message for message in found if message.payload.decode() not in unanswered]
+        hub.acknowledge(answered)
+        eventually(lambda: hub.counters.acknowledged == len(answered))
+    return payloads(found)
+
+
 def take_until(session: Session, wanted: set[str]) -> list[Message]:
     """Take until every payload of `wanted` has come; others may come too."""
     found: list[Message] = []
@@ -136,13 +149,10 @@ def test_what_is_not_acknowledged_comes_again_and_the_rest_does_not(broker: Brok
         assert lost.payload == b"lost"
         hub.acknowledge([kept, kept_too])
         eventually(lambda: hub.counters.acknowledged == 2)
-    with broker.session() as hub:
-        (again,) = take(hub, 1)
-        assert again.payload == b"lost"
-        hub.acknowledge([again])
-        eventually(lambda: hub.counters.acknowledged == 1)
-    with broker.session() as hub:
-        assert hub.take(10, 0.3) == []
+    # nats-server books an acknowledgement some time after it has read it: until then the message comes again.
+    eventually(lambda: given(broker, unanswered={"lost"}) == ["lost"], 20)
+    assert "lost" in given(broker)
+    eventually(lambda: not given(broker), 20)
 
 
 def test_what_is_said_at_qos_1_while_the_hub_is_away_is_waiting_for_it(broker: Broker) -> None:
