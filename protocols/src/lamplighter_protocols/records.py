@@ -158,9 +158,9 @@ class Receipt(WireModel):
     through: dict[Stream, Count] = {}
     also: dict[Stream, list[tuple[Sequence, Sequence]]] = {}
     session: Annotated[int, Field(ge=0, le=HIGHEST_TOLD)] = 0
-    highest: Annotated[
-        dict[Stream, Annotated[int, Field(ge=0, le=HIGHEST_TOLD)]], Field(max_length=3, default_factory=dict)
-    ]
+    highest: Annotated[dict[Stream, Annotated[int, Field(ge=0, le=HIGHEST_TOLD)]], Field(max_length=3)] = Field(
+        default_factory=dict
+    )
     met: Annotated[list[Ulid], Field(max_length=MAX_LIVES)] | None = None
     now: Millis
     retry_after_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
