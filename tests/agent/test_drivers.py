@@ -18,6 +18,7 @@ from lamplighter_agent.driver import Context, Driver, Fatal, Output, Partial, Re
 from lamplighter_agent.drivers.modbus import ModbusDriver
 from lamplighter_agent.drivers.simulated import SimulatedDriver
 from lamplighter_agent.drivers.tail import TailDriver
+from lamplighter_agent.outputs import flaw
 from lamplighter_agent.testing import Bench, DriverSuite
 from lamplighter_protocols.profile import Profile
 from services.modbus import ModbusDevice, modbus_rtu, modbus_tcp
@@ -367,6 +368,22 @@ def test_tail_reads_a_real_recording_exactly(tmp_path: Path) -> None:
     assert (rows[0].t, rows[0].values) == (1_629_320_154_000, {"battery": 4.74, "range": 367})
     assert min(row.values["battery"] for row in rows) == 4.36
     assert max(row.values["range"] for row in rows) == 382
+
+
+def test_tail_a_very_wide_header_is_a_position_that_can_be_kept(tmp_path: Path) -> None:
+    columns = ",".join(f"другое-{n}" for n in range(3_000))
+    (tmp_path / "log.csv").write_text(f"time,value,{columns}\n2026-01-01 00:00:00,1\n")
+
+    async def play() -> Output:
+        driver = await opened(Bench(TailDriver, LOG, {"path": "log.csv"}, {}, tmp_path).driver())
+        output = await driver.read()
+        await driver.close()
+        return output
+
+    output = asyncio.run(play())
+    assert [row.values for row in output.rows] == [{"v": 1}]
+    assert len(json.dumps(output.position)) > 64 * 1024
+    assert flaw(output) == ""
 
 
 # simulated

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lamplighter_agent.driver import MAX_POSITION, Event, Output, Row
-from lamplighter_agent.outputs import flaw
+from lamplighter_agent.driver import Event, Output, Row
+from lamplighter_agent.outputs import LARGEST_POSITION, flaw
 from lamplighter_protocols.model import EARLIEST, LATEST
 from lamplighter_protocols.readings import MAX_METRICS, Quality
 
@@ -43,7 +43,7 @@ def test_what_can_be_recorded(output: Output) -> None:
         (Output(rows=[Row({}, {"v": "bad"})]), "'bad' is no quality"),  # type: ignore[dict-item]
         (Output(rows=[Row({f"m{n}": n for n in range(MAX_METRICS + 1)})]), "metrics in a row"),
         (Output(position={"x": ANY}), "position"),
-        (Output(position={"x": "x" * MAX_POSITION}), "position"),
+        (Output(position={"x": "x" * LARGEST_POSITION}), "position"),
         (Output(position=[1]), "position"),  # type: ignore[arg-type]
     ],
 )

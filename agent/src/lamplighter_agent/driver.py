@@ -27,7 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,8 +37,6 @@ from lamplighter_protocols.readings import Quality, Value
 
 Position = dict[str, Any]
 """How far a device's own memory has been read: small JSON, stored in one transaction with the records."""
-MAX_POSITION: Final = 8 * 1024
-"""Bytes of a position, as JSON."""
 
 
 class DriverSettings(BaseModel):

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from lamplighter_agent.driver import MAX_POSITION, Event, Output, Row
+from lamplighter_agent.driver import Event, Output, Row
 from lamplighter_protocols.ids import Name
 from lamplighter_protocols.model import EARLIEST, LATEST
 from lamplighter_protocols.readings import MAX_METRICS, Quality
 
+LARGEST_POSITION: Final = 512 * 1024
+"""Bytes of a position as JSON: the longest header of a log is in that of a log, with every character escaped."""
 _QUALITIES: Final = frozenset(Quality)
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
 
@@ -33,7 +35,7 @@ def _flaws(output: Output) -> Iterator[str]:
     for event in output.events:
         yield from _of_time(event)
     if output.position is not None and not _fits(output.position):
-        yield f"the position is not a JSON object of at most {MAX_POSITION} bytes"
+        yield f"the position is not a JSON object of at most {LARGEST_POSITION} bytes"
 
 
 def _of_row(row: Row) -> Iterator[str]:
@@ -65,6 +67,6 @@ def _is_quality(flag: object) -> bool:
 
 def _fits(position: Any) -> bool:
     try:
-        return isinstance(position, dict) and len(json.dumps(position)) <= MAX_POSITION
+        return isinstance(position, dict) and len(json.dumps(position)) <= LARGEST_POSITION
     except (TypeError, ValueError, RecursionError):
         return False

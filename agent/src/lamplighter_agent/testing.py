@@ -14,6 +14,7 @@ The device behind `settings` must be real, or an independent imitation; behind `
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, suppress
@@ -40,6 +41,7 @@ from lamplighter_protocols.events import known
 from lamplighter_protocols.profile import Profile
 
 WITHIN_S: Final = 10.0
+MAX_POSITION: Final = 8 * 1024
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ def check_output(profile: Profile, output: Output) -> None:
         _demand(not unknown, f"metrics that profile {profile.id} does not know: {sorted(unknown)}")
         sample = Sample(row.t or 0, row.values, row.quality)
         _demand(sound(sample) is sample, f"values that no reading can have: {row.values}")
+    if output.position is not None:
+        _demand(len(json.dumps(output.position)) <= MAX_POSITION, "the position is too large")
     for event in output.events:
         _demand(known(event.name, profile), f"event {event.name!r} is not in profile {profile.id}")
 
