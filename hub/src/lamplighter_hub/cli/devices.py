@@ -105,11 +105,19 @@ def _latest(body: Any) -> list[dict[str, Any]]:
     return list(items or ())
 
 
+def _told(agent: dict[str, Any]) -> dict[str, Any]:
+    """Say where an agent's use of its link is not known: it has not spoken of it since the hub started."""
+    untold = agent["link"] is None and agent["agent_version"]
+    return agent | {"link": {"budget": "not said yet"}} if untold else agent
+
+
 @agents.command("list")
 @connected
 def list_agents(at: Session, limit: Limit = 1000) -> None:
     """List agents with state and reason, and what their links carried on the day (UTC) that they spoke of last."""
     found = list(at.hub.items("/agents", limit=limit))
+    if not at.show.as_json:
+        found = [_told(agent) for agent in found]
     at.show.table(found, AGENT_COLUMNS, "no agent: give one a code with `lamplighter enroll-code`")
 
 

@@ -17,7 +17,10 @@ from lamplighter_protocols.readings import Reading
 
 @dataclass(frozen=True)
 class ShownDevice:
-    """A device in a list or in the head of its page."""
+    """A device in a list or in the head of its page.
+
+    `link_is_untold`: its agent counts what its link carries, and has not said it since the hub started.
+    """
 
     id: str
     agent: str
@@ -28,6 +31,7 @@ class ShownDevice:
     since: int | None
     last_heard: int | None
     link: LinkUse | None
+    link_is_untold: bool
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,9 @@ def shown_device(hub: Services, language: Language, known: Known) -> ShownDevice
     profile = hub.profiles.get(known.profile)
     title = language.pick(profile.title, known.profile) if profile else known.profile
     now = hub.devices.state(known)
-    link = hub.presence.standing(known.agent).link
-    return ShownDevice(known.id, known.agent, known.profile, title, *now, link)
+    agent = hub.presence.standing(known.agent)
+    untold = agent.link is None and agent.agent_version != ""
+    return ShownDevice(known.id, known.agent, known.profile, title, *now, agent.link, untold)
 
 
 def shown_events(

@@ -126,7 +126,10 @@ class Agent(BaseModel):
     heard_within_s: int
     outbox: str
     devices: int = Field(description="How many devices it carries.")
-    link: LinkUse | None = Field(description="What it said last of its link, and of a day's data budget.")
+    link: LinkUse | None = Field(
+        description="What it said last of its link, and of a day's data budget; null: nothing since the hub's start. "
+        "An agent that has something to say of it says so again by itself."
+    )
 
 
 class Refusal(BaseModel):
