@@ -129,6 +129,10 @@ def document_hash(document: dict[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(to_json(dict(sorted(document.items())))).hexdigest()
 
 
+RollbackAfter = Annotated[int, Field(ge=5, le=86_400)]
+ROLLBACK_AFTER_S: Final = 300
+
+
 class Desired(WireModel):
     """A signed configuration document. `rollback_after_s`: without word of the hub for so long, it is undone."""
 
@@ -139,4 +143,4 @@ class Desired(WireModel):
     hash: ConfigurationHash
     document: Data
     issued_at: Millis
-    rollback_after_s: Annotated[int, Field(ge=5, le=86_400)] = 300
+    rollback_after_s: RollbackAfter = ROLLBACK_AFTER_S

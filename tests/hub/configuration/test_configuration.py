@@ -102,6 +102,25 @@ def test_five_changes_while_offline_become_the_last_one_only(tmp_path: Path, reg
         assert sent(made) == [], "the birth shows that it runs"
 
 
+def test_how_long_a_change_waits_for_the_hub_is_asked_for_kept_and_sent(tmp_path: Path, registry_url: str) -> None:
+    path = "/api/v1/devices/lamp-1/configuration"
+    with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
+        made.street("lamp-1")
+        for wrong in (4, 86_401, "soon", None):
+            answer = client.put(path, json={"document": {"interval_s": 5}, "rollback_after_s": wrong})
+            assert answer.status_code == 422
+            assert [error["field"] for error in answer.json()["errors"]] == ["rollback_after_s"]
+        assert client.put(path, json={"document": {"interval_s": 5}}).json()["desired"]["rollback_after_s"] == 300
+        answer = client.put(path, json={"document": {"interval_s": 6}, "rollback_after_s": 20})
+        assert answer.json()["desired"]["rollback_after_s"] == 20
+        made.crash()
+        made.down.take()
+        made.birth("agent-1", ["lamp-1"], session=2)
+        made.hub.configuration.tick(made.clock.forward(100))
+        documents = [document for _, document in made.down.take() if isinstance(document, Desired)]
+        assert {document.rollback_after_s for document in documents} == {20}, "repeated as it was"
+
+
 def test_a_refused_document_is_not_repeated_but_may_be_set_again(tmp_path: Path, registry_url: str) -> None:
     with rig(tmp_path, registry_url) as made:
         made.street("lamp-1")

@@ -41,6 +41,12 @@ Unset = Annotated[list[str] | None, typer.Option("--unset", help="Back to the de
 Wait = Annotated[
     int | None, typer.Option("--wait", parser=span_s, metavar="SPAN", help="Wait so long for the device's report.")
 ]
+RollbackAfter = Annotated[
+    int | None,
+    typer.Option(
+        "--rollback-after", parser=span_s, metavar="SPAN", help="Undone without word of the hub for so long (5m)."
+    ),
+]
 
 
 @app.command("show")
@@ -56,7 +62,13 @@ def show(at: Session, device: Device) -> None:
 @app.command("set")
 @connected
 def set_fields(
-    at: Session, device: Device, words: Words = None, file: File = None, unset: Unset = None, wait: Wait = None
+    at: Session,
+    device: Device,
+    words: Words = None,
+    file: File = None,
+    unset: Unset = None,
+    wait: Wait = None,
+    rollback_after: RollbackAfter = None,
 ) -> None:
     """Change fields of a device. A wrong value is refused here by its field's name, before anything is sent.
 
@@ -70,7 +82,8 @@ def set_fields(
     document |= pairs(words or [])
     for name in unset or ():
         document.pop(name, None)
-    answer = at.hub.send("PUT", path, {"document": document})
+    rollback = {} if rollback_after is None else {"rollback_after_s": rollback_after}
+    answer = at.hub.send("PUT", path, {"document": document, **rollback})
     _present(at, answer if wait is None else _reported(at, path, wait))
 
 

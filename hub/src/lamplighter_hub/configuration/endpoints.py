@@ -13,7 +13,7 @@ from lamplighter_hub.configuration.service import View
 from lamplighter_hub.devices.endpoints import DevicePath
 from lamplighter_hub.registry import models
 from lamplighter_hub.registry.paging import Cursor, Limit, Page, read_cursor, write_cursor
-from lamplighter_protocols.configuration import FieldError, FieldSpec
+from lamplighter_protocols.configuration import ROLLBACK_AFTER_S, FieldError, FieldSpec, RollbackAfter
 
 router = APIRouter(tags=["configuration"])
 
@@ -25,6 +25,10 @@ class Put(Body):
     """What people set for one device. Fields that are absent or null have the profile's default."""
 
     document: Annotated[dict[str, Scalar], Field(max_length=128)] = Field(examples=[{"interval_s": 5}])
+    rollback_after_s: RollbackAfter = Field(
+        ROLLBACK_AFTER_S,
+        description="The device undoes the change when it has no word of the hub for so many seconds after it.",
+    )
 
 
 class DesiredDocument(BaseModel):
@@ -35,6 +39,7 @@ class DesiredDocument(BaseModel):
     document: dict[str, Any]
     issued_at: int
     issued_by: str
+    rollback_after_s: int
 
 
 class ReportedDocument(BaseModel):
@@ -93,7 +98,7 @@ def read_configuration(hub: Hub, _: Viewer, device: DevicePath) -> Configuration
 @router.put("/devices/{device}/configuration")
 def put_configuration(hub: Hub, who: Operator, device: DevicePath, body: Put) -> Configuration:
     """Set a device's own fields. What is wrong is refused here, field by field, before anything is sent."""
-    return _configuration(hub.configuration.put(device, body.document, who.issuer))
+    return _configuration(hub.configuration.put(device, body.document, who.issuer, body.rollback_after_s))
 
 
 @router.get("/devices/{device}/configuration/history")

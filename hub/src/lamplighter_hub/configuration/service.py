@@ -123,9 +123,12 @@ class ConfigurationService:
 
     # What people want
 
-    def put(self, device: str, document: dict[str, Any], by: str) -> View:
+    def put(
+        self, device: str, document: dict[str, Any], by: str, rollback_after_s: int = contract.ROLLBACK_AFTER_S
+    ) -> View:
         """Set the device's own layer; null takes a field back. Raises Invalid that names every wrong field.
 
+        The device undoes it when it has no word of the hub for `rollback_after_s` after it.
         Nothing new is sent when the merged document stays as it is, unless the device had refused it.
         """
         specs = self._devices.profile(device).configuration
@@ -140,6 +143,8 @@ class ConfigurationService:
                 ),
             )
             changed = self._desire(session, device, merged, by, now)
+            if changed:
+                changed.rollback_after_s = rollback_after_s
         if changed:
             self._begin(device, changed, now)
         return self.view(device)
@@ -250,6 +255,7 @@ class ConfigurationService:
                 hash=row.hash,
                 document=row.document,
                 issued_at=row.issued_at,
+                rollback_after_s=row.rollback_after_s,
             )
             self._downlink(build(agent, Channel.DESIRED, device), self._keys.sign(document))
             self._repeats.sent(device, now)
@@ -322,7 +328,14 @@ def _checked(specs: dict[str, FieldSpec], layer: dict[str, Any]) -> dict[str, An
 def _defaults(device: str, specs: dict[str, FieldSpec]) -> models.Desired:
     """Word what a device has that nobody configured: version 0."""
     return models.Desired(
-        device=device, version=0, hash="", document=contract.merge(specs), issued_at=0, issued_by="", answered=True
+        device=device,
+        version=0,
+        hash="",
+        document=contract.merge(specs),
+        issued_at=0,
+        issued_by="",
+        answered=True,
+        rollback_after_s=contract.ROLLBACK_AFTER_S,
     )
 
 

@@ -192,7 +192,10 @@ class ConfigurationLayer(Base):
 
 
 class Desired(Base):
-    """The merged document that a device shall have. `answered` once the device said what became of this version."""
+    """The merged document that a device shall have. `answered` once the device said what became of this version.
+
+    Without word of the hub for `rollback_after_s` after it the device goes back to the one before.
+    """
 
     __tablename__ = "configuration_desired"
 
@@ -203,6 +206,7 @@ class Desired(Base):
     issued_at: Mapped[int]
     issued_by: Mapped[str] = mapped_column(Who)
     answered: Mapped[bool] = mapped_column(default=False, index=True)
+    rollback_after_s: Mapped[int] = mapped_column(default=300, server_default="300")
 
 
 class Reported(Base):

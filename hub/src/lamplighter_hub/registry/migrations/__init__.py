@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Engine, inspect, text
 from lamplighter_hub.registry.models import Base
 from lamplighter_protocols.errors import LamplighterError
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest revision, that of `models.py`; a test keeps it so."""
 FIRST: Final = "0001"
 """The revision of registries that were made before revisions were written down."""
-KNOWN: Final = frozenset({"0001", "0002", "0003"})
+KNOWN: Final = frozenset({"0001", "0002", "0003", "0004"})
 VERSION_TABLE: Final = "alembic_version"
 FOLDER: Final = Path(__file__).parent
 
