@@ -39,8 +39,8 @@ RATES = {1: 600, 10: 300, 60: 100}
 more: rows of a record are a millisecond apart at least, so records that follow each other sooner would overlap in time,
 and be checked as what comes late."""
 WINDOW = 32
-"""Batches that an agent has in flight: enough to fill every commit. With 64 the hub takes no more, and half of them
-wait twice as long."""
+"""Batches that an agent has in flight: 6,400 of all, enough for commits of some thousands. With 64 the hub takes no
+more, and half of them wait twice as long."""
 FLOODS = 4
 FLOODERS = [f"flood-{number}" for number in range(FLOODS)]
 WARM_UP_S = 3.0
