@@ -465,6 +465,7 @@ def test_simulated_a_device_that_is_not_there_is_fatal() -> None:
         {"events": 5},
         {"next": float("inf")},
         {"error": {"detail": "two\nlines"}},
+        {"error": {"detail": " "}},
         [],
     ],
 )
@@ -474,6 +475,7 @@ def test_simulated_what_is_no_answer_is_said_in_one_line(said: object) -> None:
         with pytest.raises(Retriable) as caught:
             await driver.read()
         assert str(caught.value).isprintable()
+        assert str(caught.value).strip()
         await driver.close()
 
     with face(lambda _: said) as port:

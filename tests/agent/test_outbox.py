@@ -86,12 +86,13 @@ def test_rows_of_one_device_share_a_record_until_it_is_handed_out(tmp_path: Path
 
 def test_what_no_reading_can_be_is_flagged(tmp_path: Path) -> None:
     outbox = open_outbox(tmp_path)
-    outbox.append([Samples(Stream.LIVE, "d", [row(0, a=float("nan"), b=1.5, c="x" * 5000)])])
+    outbox.append([Samples(Stream.LIVE, "d", [row(0, a=float("nan"), b=1.5, c="x" * 5000, d=-(10**400))])])
     (found,) = records(outbox, Stream.LIVE)
     assert {(p.metric, p.value, p.quality) for p in found.points()} == {
         ("a", None, Quality.SENSOR_FAULT),
         ("b", 1.5, Quality.GOOD),
         ("c", None, Quality.SENSOR_FAULT),
+        ("d", None, Quality.SENSOR_FAULT),
     }
     outbox.close()
 

@@ -106,7 +106,9 @@ def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, text: str) -> No
     assert (tmp_path / "journal.json").read_text() == text
 
 
-@pytest.mark.parametrize("kept", [{"session": -1}, {"session": 5, "reserved": 4}, {"session": 2**60}, {"session": "x"}])
+@pytest.mark.parametrize(
+    "kept", [{"session": 1e999}, {"session": -1}, {"session": 5, "reserved": 4}, {"session": 2**60}, {"session": "x"}]
+)
 def test_a_session_that_nobody_counted_is_damage(tmp_path: Path, kept: dict[str, object]) -> None:
     (tmp_path / "session.json").write_text(json.dumps({"_default": {"1": kept}}))
     with pytest.raises(StateUnreadable, match=r"session\.json"):

@@ -11,7 +11,7 @@ from chaos.wire import Packets
 from console.rig import Street
 from contract.test_vectors import NOW_MS
 from fuzz.kinds import Target
-from lamplighter_hub.uplink.packets import PUBLISH_0, publish
+from lamplighter_hub.uplink.packets import publish
 from lamplighter_hub.uplink.session import Bell, Message, Session
 from lamplighter_hub.uplink.sockets import BufferedSocket
 from lamplighter_protocols.errors import BadEnvelope, BadTopic
@@ -20,6 +20,9 @@ from lamplighter_protocols.topics import Channel, parse
 WELCOME: Final = b"\x20\x02\x00\x00\x90\x03\x00\x01\x01"
 """CONNACK and SUBACK."""
 QOS_1: Final = b"\x32\x13\x00\x0blamplighter\x00\x07a1"
+PUBLISH: Final = 0x30
+PUBLISH_QOS_RETAIN: Final = 0xF7
+"""All of the first byte but the flag that says that it came before: at QoS 0 that is none, and the library takes it."""
 LIBRARY: Final = "paho"
 UP: Final = (Channel.BIRTH, Channel.PRESENCE, Channel.BATCH, Channel.SENML)
 
@@ -97,7 +100,7 @@ def _judge(payload: bytes, taken: list[Message], ended: Exception | None) -> Non
 
 def _message(packet: bytes) -> tuple[str, bytes] | None:
     """Return topic and payload of a QoS 0 PUBLISH that ingest is to get; None for any other packet."""
-    if packet[0] not in PUBLISH_0 or packet[0] & 1:
+    if packet[0] & PUBLISH_QOS_RETAIN != PUBLISH:
         return None
     start = next(place for place in range(1, 5) if packet[place] < 0x80) + 1
     size = int.from_bytes(packet[start : start + 2], "big")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -13,6 +14,7 @@ from lamplighter_protocols.readings import MAX_METRICS, MAX_TEXT, Quality, Value
 MAX_ROWS: Final = 120
 MAX_BYTES: Final = 12 * 1024
 MAX_SPAN_MS: Final = 7 * 86_400_000
+LARGEST: Final = sys.float_info.max
 
 
 class Sample(NamedTuple):
@@ -83,11 +85,11 @@ def sound(sample: Sample) -> Sample:
 
 
 def _allowed(value: Value | None) -> bool:
-    if isinstance(value, float):
-        return value - value == 0  # neither NaN nor infinite
+    if isinstance(value, float | int):
+        return -LARGEST <= value <= LARGEST  # not NaN, nor beyond what a float can be
     if isinstance(value, str):
         return len(value) <= MAX_TEXT
-    return value is None or isinstance(value, bool | int)
+    return value is None
 
 
 def _plain(value: Value | None) -> Value | None:

@@ -249,7 +249,7 @@ class State:
         store = TinyDB(path, storage=AtomicStorage)
         try:
             yield store
-        except (KeyError, TypeError, ValueError, ValidationError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, ValidationError) as error:
             text = str(error).splitlines()[0]
             raise StateUnreadable(f"{path}: is not what the agent wrote ({text}); move it away") from None
         finally:

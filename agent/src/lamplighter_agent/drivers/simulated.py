@@ -125,7 +125,9 @@ def _answer(line: bytes) -> dict[str, Any]:
         raise Retriable("the answer is not an object")
     problem = found.get("error")
     if isinstance(problem, dict):
-        raise _ERRORS.get(str(problem.get("kind")), Retriable)(str(problem.get("detail") or "no detail")[:400])
+        raise _ERRORS.get(str(problem.get("kind")), Retriable)(
+            (str(problem.get("detail", "")).strip() or "no detail")[:400]
+        )
     return found
 
 
