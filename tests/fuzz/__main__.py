@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import logging
+import math
 import random
 import sys
 import tempfile
@@ -112,7 +113,7 @@ def table(all_found: list[Found]) -> str:
 def share(target: Target, chosen: list[Target], inputs: int) -> int:
     """Return how many of all inputs one target gets."""
     whole = sum(1 / one.slow for one in chosen)
-    return -(-inputs // round(whole * target.slow)) if inputs else 0
+    return math.ceil(inputs / (whole * target.slow))
 
 
 def run(inputs: int, seed: int, names: list[str]) -> list[Found]:
