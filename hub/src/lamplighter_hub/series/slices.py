@@ -28,11 +28,13 @@ def together(plan: Iterable[tuple[int, int]], size: int = SLICE) -> Iterator[lis
     [[(0, 40), (1, 50)], [(2, 30)], [(3, 900)]]
     """
     group: list[tuple[int, int]] = []
+    held = 0
     for rank, rows in plan:
-        if group and sum(count for _, count in group) + rows > size:
+        if group and held + rows > size:
             yield group
-            group = []
+            group, held = [], 0
         group.append((rank, rows))
+        held += rows
     if group:
         yield group
 
