@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from lamplighter_hub.series.manifest import DAY, HOUR
 from lamplighter_hub.series.store import Bucket, TimeSeries
+from lamplighter_hub.series.times import DAY, HOUR, MINUTE
 from lamplighter_protocols.profile import Aggregation
 
-LEVELS: Final = (DAY, HOUR, 60_000)
+LEVELS: Final = (DAY, HOUR, MINUTE)
 MOST: Final = 50_000
 """Buckets that a range is looked at in; a longer one is answered with what it holds at the width asked for."""
 

@@ -6,7 +6,6 @@ takes one of these out of the manifest voids it there, and then the hours of eac
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -17,8 +16,6 @@ from lamplighter_hub.series.manifest import DAY, GATHER, HOUR, Gathered, Readers
 from lamplighter_hub.series.pace import Moment, Pace
 from lamplighter_hub.series.spans import parts
 from lamplighter_hub.series.store import SeriesError
-
-log = logging.getLogger(__name__)
 
 PART: Final = 1_000_000
 """About how many hours a file holds at most, sorted at once."""

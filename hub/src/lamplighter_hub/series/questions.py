@@ -72,10 +72,10 @@ class Questions:
 
     def _look(self, used: rollups.Relation) -> bool:
         """Return whether something of what was read is damaged; it is left out from then on."""
-        found = bool(self._damage.look(used.raw)) + bool(self._damage.look_gathered(used.gathered))
+        damaged = len(self._damage.look(used.raw)) + len(self._damage.look_gathered(used.gathered))
         for level in {level for level, _ in used.rolled}:
-            found += bool(self._damage.look_level([file for of, file in used.rolled if of == level], level))
-        return bool(found)
+            damaged += len(self._damage.look_level([file for of, file in used.rolled if of == level], level))
+        return damaged > 0
 
     def page(self, keys: Sequence[int], asked: Mapping[str, Any]) -> list[Any]:
         """Return the rows of a page of readings, looking into few sealed files at a time."""
