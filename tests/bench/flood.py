@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from lamplighter_firmware_sim.swarm import packets, words
-from lamplighter_firmware_sim.swarm.options import PROFILE
+from lamplighter_firmware_sim.swarm.preparation import PROFILE
 from lamplighter_protocols import envelope
 from lamplighter_protocols.profile import load_profiles
 from lamplighter_protocols.topics import Channel, build

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, cast
 from bench.frame import Figure, Setting
 from bench.ingest_cost import SIZES, WARM_UP, City
 from bench.storm import Waiting, pipeline
-from lamplighter_firmware_sim.swarm.options import PROFILE
+from lamplighter_firmware_sim.swarm.preparation import PROFILE
 from lamplighter_hub.assembly import Link, assemble
 from lamplighter_hub.broker.side import MosquittoSide
 from lamplighter_hub.ingest.judge import Judge

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.storm import Waiting, pipeline
 from lamplighter_firmware_sim.swarm import words
-from lamplighter_firmware_sim.swarm.options import PROFILE
+from lamplighter_firmware_sim.swarm.preparation import PROFILE
 from lamplighter_hub.assembly import Link, assemble, now_ms
 from lamplighter_hub.broker.side import MosquittoSide
 from lamplighter_hub.ingest.pipeline import Pipeline

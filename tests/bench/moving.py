@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from bench.frame import BIN, Figure, Setting, resident_mb
-from lamplighter_firmware_sim.swarm.options import PROFILE
+from lamplighter_firmware_sim.swarm.preparation import PROFILE
 from lamplighter_protocols.profile import load_profiles
 from services.hub import Hub
 

@@ -21,7 +21,7 @@ from bench.measures import MEASURES
 from bench.moving import METRICS, rows
 from bench.throughput import SIZES, Run, Taken, beside
 from lamplighter_firmware_sim.swarm import packets, words
-from lamplighter_firmware_sim.swarm.options import PROFILE
+from lamplighter_firmware_sim.swarm.preparation import PROFILE
 from lamplighter_protocols import checks
 from lamplighter_protocols.profile import load_profiles
 from services.need import REPOSITORY, SCRIPTS

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 from lamplighter_firmware_sim.errors import SimulatorError, UsageError
+from lamplighter_firmware_sim.swarm.options import Options
 from lamplighter_protocols.errors import WireError
+
+if TYPE_CHECKING:  # each command imports what it alone needs
+    from lamplighter_firmware_sim.replay import Pace, Recording
+    from lamplighter_protocols.profile import Profile, TailMap
+
+Asked = TypeVar("Asked")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -106,103 +115,90 @@ def replay(
     profiles: Annotated[list[Path] | None, typer.Option(help="Extra folder with profiles; may be given again.")] = None,
 ) -> None:
     """Replay a recording."""
-    from lamplighter_firmware_sim import replay as room
-    from lamplighter_firmware_sim.faces.log import LogFace
+    from lamplighter_firmware_sim.replay import Pace, Recording
+
+    model, tail = _described(profile, profiles or [])
+    recording, pace = Recording(file, tail), Pace(speed)
+    match face:
+        case "log":
+            shown = asyncio.run(_replay_log(recording, out, pace, count))
+        case "modbus_tcp":
+            shown = asyncio.run(_replay_modbus(recording, model, pace, count, (host, port)))
+        case _:
+            raise UsageError(f"--face {face}: log or modbus_tcp")
+    _say(f"{shown} lines replayed")
+
+
+def _described(profile: str, folders: list[Path]) -> tuple[Profile, TailMap]:
+    """Return a profile and its description of recordings."""
     from lamplighter_protocols.profile import load_profiles
 
-    known = load_profiles(*(profiles or []))
+    known = load_profiles(*folders)
     if profile not in known:
         raise UsageError(f"--profile {profile}: unknown; known profiles: {', '.join(sorted(known))}")
     tail = known[profile].tail
     if tail is None:
         raise UsageError(f"--profile {profile}: has no [tail] part that describes a recording")
-    recording, pace = room.Recording(file, tail), room.Pace(speed)
-    if face == "log":
-        if out is None:
-            raise UsageError("--out is missing: the file that grows")
-        shown = asyncio.run(room.replay_log(recording, LogFace(out), pace, count))
-    elif face == "modbus_tcp":
-        place = (host, port)
+    return known[profile], tail
 
-        def listening(bound: int) -> None:
-            _say(f"modbus-tcp://{host}:{bound} unit 1")
 
-        shown = asyncio.run(room.replay_modbus(recording, known[profile], pace, count, listening, place))
-    else:
-        raise UsageError(f"--face {face}: log or modbus_tcp")
-    _say(f"{shown} lines replayed")
+async def _replay_log(recording: Recording, out: Path | None, pace: Pace, count: int | None) -> int:
+    from lamplighter_firmware_sim.faces.log import LogFace
+    from lamplighter_firmware_sim.replay import replay_log
+
+    if out is None:
+        raise UsageError("--out is missing: the file that grows")
+    return await replay_log(recording, LogFace(out), pace, count)
+
+
+async def _replay_modbus(
+    recording: Recording, model: Profile, pace: Pace, count: int | None, place: tuple[str, int]
+) -> int:
+    from lamplighter_firmware_sim.replay import replay_modbus
+
+    def listening(port: int) -> None:
+        _say(f"modbus-tcp://{place[0]}:{port} unit 1")
+
+    return await replay_modbus(recording, model, pace, count, listening, place)
+
+
+def _taking(kind: type[Asked]) -> Callable[[Callable[[Asked], None]], Callable[..., None]]:
+    """Turn a function of `kind` into a command whose options are the fields of `kind`."""
+    signature = inspect.signature(kind, eval_str=True)
+
+    def decorate(function: Callable[[Asked], None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(**given: Any) -> None:
+            function(kind(**given))
+
+        command.__signature__ = signature  # type: ignore[attr-defined]
+        command.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+        return command
+
+    return decorate
 
 
 @app.command(help=SWARM_HELP)
-def swarm(
-    agents: Annotated[int, typer.Option(min=1, max=100_000, help="How many agents.")],
-    rate: Annotated[float, typer.Option(min=0, help="Batches a second of each agent; 0: only births and presence.")],
-    points: Annotated[int, typer.Option(min=1, max=10_000, help="Points in a batch.")],
-    hub: Annotated[str, typer.Option(help="Hub to register the agents at, such as http://127.0.0.1:8080.")] = "",
-    token: Annotated[str, typer.Option(help="API token of an administrator (with --hub).")] = "",
-    credentials: Annotated[
-        Path | None, typer.Option(help="File with credentials: written with --hub, read without.")
-    ] = None,
-    mqtt_url: Annotated[str, typer.Option(help="Broker, mqtt://HOST:PORT; else the hub says.")] = "",
-    seconds: Annotated[float, typer.Option(min=0, help="How long records are made.")] = 60.0,
-    processes: Annotated[int, typer.Option(min=0, max=64, help="0: one for every 8,000 agents.")] = 0,
-    connect_rate: Annotated[float, typer.Option(min=1, help="Connects a second, all processes together.")] = 2_000.0,
-    heard_within: Annotated[int, typer.Option(min=1, max=86_400, help="The agents' promise, in seconds.")] = 30,
-    window: Annotated[int, typer.Option(min=1, max=10_000, help="Records an agent may have without receipt.")] = 16,
-    drop_all_after: Annotated[
-        float | None, typer.Option(min=0, help="Cut all connections at once, so many seconds after the first record.")
-    ] = None,
-    back_after: Annotated[
-        float | None, typer.Option(min=0, help="Come back so many seconds after the drop; else end there.")
-    ] = None,
-    drain: Annotated[float, typer.Option(min=0, help="How long to wait for the last receipts, in seconds.")] = 60.0,
-    connect_within: Annotated[
-        float | None, typer.Option(min=0.1, help="Begin although some are not connected after so many seconds.")
-    ] = None,
-    backlog: Annotated[
-        float,
-        typer.Option(min=0, help="Seconds of samples that each agent kept from before and sends beside new ones."),
-    ] = 0.0,
-    timeline: Annotated[
-        Path | None, typer.Option(help="File that gets a line of JSON a second, with the latencies of that second.")
-    ] = None,
-    prefix: Annotated[str, typer.Option(help="Agent ids are PREFIX-00001 and so on.")] = "swarm",
-    seed: Annotated[int, typer.Option(help="Seed of the jitter.")] = 1,
-) -> None:
+@_taking(Options)
+def swarm(options: Options) -> None:
     """Run a swarm."""
-    from lamplighter_firmware_sim.swarm.options import Options, prepare
+    from lamplighter_firmware_sim.swarm.preparation import prepare
     from lamplighter_firmware_sim.swarm.run import Swarm
 
-    options = Options(
-        agents=agents,
-        rate=rate,
-        points=points,
-        hub=hub,
-        token=token,
-        credentials=credentials,
-        mqtt_url=mqtt_url,
-        seconds=seconds,
-        processes=processes,
-        connect_rate=connect_rate,
-        heard_within_s=heard_within,
-        window=window,
-        drop_all_after=drop_all_after,
-        back_after=back_after,
-        drain_s=drain,
-        connect_within=connect_within,
-        prefix=prefix,
-        seed=seed,
-        backlog_s=backlog,
-    )
     shares, phases = prepare(options, _note)
-    asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda caught, _frame: asked.append(caught))
-    with _lines(timeline) as watch:
-        summary = Swarm(shares, phases, _note, lambda: bool(asked), watch).run()
+    with _lines(options.timeline) as watch:
+        summary = Swarm(shares, phases, _note, _asked_to_stop(), watch).run()
     _say(json.dumps(summary))
     if summary["lost"] or summary["connected_s"] is None:
         raise typer.Exit(1)
+
+
+def _asked_to_stop() -> Callable[[], bool]:
+    """Return what tells whether SIGINT or SIGTERM has come since."""
+    caught: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda came, _frame: caught.append(came))
+    return lambda: bool(caught)
 
 
 @contextmanager

@@ -1,117 +1,48 @@
-"""What a swarm was asked to do, made into what each process does."""
+"""What a swarm can be asked to do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated
 
-from lamplighter_firmware_sim.errors import UsageError
-from lamplighter_firmware_sim.swarm import provision
-from lamplighter_firmware_sim.swarm.fleet import endpoint, raise_file_limit
-from lamplighter_firmware_sim.swarm.run import Phases, divide
-from lamplighter_firmware_sim.swarm.worker import Credential, Share
-from lamplighter_protocols.ids import agent_id
-
-PROFILE: Final = "air-station"
-SESSIONS_A_PROCESS: Final = 8_000
-PATIENCE: Final = 3.0
-"""Connecting may take so many times as long as the pace alone asks for."""
+import typer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """The command's options, as they are named there."""
+    """The options of `lamplighter-sim swarm`: their names, bounds, defaults and help. Durations are in seconds."""
 
-    agents: int
-    rate: float
-    points: int
-    hub: str
-    token: str
-    credentials: Path | None
-    mqtt_url: str
-    seconds: float
-    processes: int
-    connect_rate: float
-    heard_within_s: int
-    window: int
-    drop_all_after: float | None
-    back_after: float | None
-    drain_s: float
-    connect_within: float | None
-    prefix: str
-    seed: int
-    backlog_s: float = 0.0
-
-
-def prepare(options: Options, note: Callable[[str], None]) -> tuple[list[Share], Phases]:
-    """Get the credentials and divide the work. Raises UsageError that says which option to change."""
-    _check(options)
-    url, credentials = _credentials(options, note)
-    whole = Share(
-        credentials=tuple(credentials),
-        broker=endpoint(url),
-        points=options.points,
-        interval_s=1 / options.rate if options.rate else 0.0,
-        window=options.window,
-        heard_within_s=options.heard_within_s,
-        connects_s=options.connect_rate,
-        profile=PROFILE,
-        seed=options.seed,
-        backlog_s=options.backlog_s,
-    )
-    processes = options.processes or -(-options.agents // SESSIONS_A_PROCESS)
-    phases = Phases(
-        seconds=options.seconds,
-        connect_within_s=options.connect_within or 60 + PATIENCE * options.agents / options.connect_rate,
-        drain_s=options.drain_s,
-        drop_after_s=options.drop_all_after,
-        back_after_s=options.back_after,
-    )
-    shares = divide(whole, min(processes, options.agents))
-    raise_file_limit(max(len(share.credentials) for share in shares))
-    return shares, phases
-
-
-def _check(options: Options) -> None:
-    if options.back_after is not None and options.drop_all_after is None:
-        raise UsageError("--back-after needs --drop-all-after")
-    if options.drop_all_after is not None and options.drop_all_after >= options.seconds:
-        raise UsageError("--drop-all-after must be less than --seconds")
-    if options.backlog_s and not options.rate:
-        raise UsageError("--backlog needs --rate: how often samples were taken")
-    if options.hub and not options.token:
-        raise UsageError("--hub needs --token: an administrator's API token")
-    if not (options.hub or options.credentials or options.mqtt_url):
-        raise UsageError("where to? --hub URL --token T, or --credentials FILE, or --mqtt-url mqtt://HOST:PORT")
-
-
-def _credentials(options: Options, note: Callable[[str], None]) -> tuple[str, Sequence[Credential]]:
-    if options.hub:
-        return _from_hub(options, note)
-    if options.credentials:
-        url, found = provision.read(options.credentials)
-        if len(found) < options.agents:
-            raise UsageError(f"--credentials holds {len(found)} agents, --agents asks for {options.agents}")
-        if not (options.mqtt_url or url):
-            raise UsageError("--mqtt-url is missing: the credentials file does not name a broker")
-        return options.mqtt_url or url, found[: options.agents]
-    return options.mqtt_url, [Credential(agent) for agent in _ids(options)]
-
-
-def _from_hub(options: Options, note: Callable[[str], None]) -> tuple[str, Sequence[Credential]]:
-    url = options.mqtt_url or provision.mqtt_url(options.hub, options.token)
-    if not url:
-        raise UsageError("--mqtt-url is missing: the hub does not say where its broker listens")
-    found: list[Credential] = []
-    for part in provision.provision(options.hub, options.token, _ids(options)):
-        found += part
-        note(f"registered {len(found)} of {options.agents} agents")
-    if options.credentials:
-        provision.write(options.credentials, url, found)
-    return url, found
-
-
-def _ids(options: Options) -> list[str]:
-    return [agent_id(f"{options.prefix}-{number:05d}") for number in range(1, options.agents + 1)]
+    agents: Annotated[int, typer.Option(min=1, max=100_000, help="How many agents.")]
+    rate: Annotated[float, typer.Option(min=0, help="Batches a second of each agent; 0: only births and presence.")]
+    points: Annotated[int, typer.Option(min=1, max=10_000, help="Points in a batch.")]
+    hub: Annotated[str, typer.Option(help="Hub to register the agents at, such as http://127.0.0.1:8080.")] = ""
+    token: Annotated[str, typer.Option(help="API token of an administrator (with --hub).")] = ""
+    credentials: Annotated[
+        Path | None, typer.Option(help="File with credentials: written with --hub, read without.")
+    ] = None
+    mqtt_url: Annotated[str, typer.Option(help="Broker, mqtt://HOST:PORT; else the hub says.")] = ""
+    seconds: Annotated[float, typer.Option(min=0, help="How long records are made.")] = 60.0
+    processes: Annotated[int, typer.Option(min=0, max=64, help="0: one for every 8,000 agents.")] = 0
+    connect_rate: Annotated[float, typer.Option(min=1, help="Connects a second, all processes together.")] = 2_000.0
+    heard_within: Annotated[int, typer.Option(min=1, max=86_400, help="The agents' promise, in seconds.")] = 30
+    window: Annotated[int, typer.Option(min=1, max=10_000, help="Records an agent may have without receipt.")] = 16
+    drop_all_after: Annotated[
+        float | None, typer.Option(min=0, help="Cut all connections at once, so many seconds after the first record.")
+    ] = None
+    back_after: Annotated[
+        float | None, typer.Option(min=0, help="Come back so many seconds after the drop; else end there.")
+    ] = None
+    drain: Annotated[float, typer.Option(min=0, help="How long to wait for the last receipts, in seconds.")] = 60.0
+    connect_within: Annotated[
+        float | None, typer.Option(min=0.1, help="Begin although some are not connected after so many seconds.")
+    ] = None
+    backlog: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds of samples that each agent kept from before and sends beside new ones."),
+    ] = 0.0
+    timeline: Annotated[
+        Path | None, typer.Option(help="File that gets a line of JSON a second, with the latencies of that second.")
+    ] = None
+    prefix: Annotated[str, typer.Option(help="Agent ids are PREFIX-00001 and so on.")] = "swarm"
+    seed: Annotated[int, typer.Option(help="Seed of the jitter.")] = 1
