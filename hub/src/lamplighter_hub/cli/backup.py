@@ -13,7 +13,7 @@ from lamplighter_hub.cli.client import Failed
 from lamplighter_hub.cli.connect import Session, connected
 from lamplighter_hub.cli.data import progress_bar, to_file
 from lamplighter_hub.cli.show import Column, Show
-from lamplighter_hub.cli.up import RegistryUrl, settings
+from lamplighter_hub.cli.up import option, settings
 from lamplighter_protocols.errors import LamplighterError
 
 app = typer.Typer(rich_markup_mode="rich")
@@ -23,6 +23,7 @@ Target = Annotated[Path, typer.Argument(metavar="FILE|DIR", help="New file, or t
 Source = Annotated[Path, typer.Argument(metavar="FILE", help="A backup: the file, or a folder below DIR/backups.")]
 NewFolder = Annotated[Path, typer.Option("--data", help="New or empty folder for everything the hub keeps.")]
 Keep = Annotated[bool, typer.Option("--keep", help="Leave a copy on the hub, below DIR/backups.")]
+RegistryUrl = Annotated[str, option("registry_url")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 COLUMNS = (
