@@ -10,8 +10,9 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Hashable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +37,7 @@ from lamplighter_agent.recorder import Recorder
 from lamplighter_agent.refusals import Refusals
 from lamplighter_agent.runner import Plan, Runner
 from lamplighter_agent.settings import DeviceSettings, Settings
-from lamplighter_agent.state import Day, Lock, State
+from lamplighter_agent.state import Day, Identity, Lock, State
 from lamplighter_agent.traffic import Account, Budget, Traffic
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.presence import Birth, BornDevice
@@ -92,21 +93,18 @@ class Agent:
         self._lock.take()
         try:
             await self.disk.run(self.outbox.open)
-            await self._work(stop, identity, profiles, drivers)
+            parts = await self._join(identity, profiles, drivers)
+            async with parts.running() as tasks:
+                self._log.info("agent %s with %d device(s)", identity.agent, len(drivers))
+                await _until(stop, tasks)
         finally:
             await self.disk.run(self.outbox.close)
             self.disk.close()
             self._lock.release()
 
-    async def _work(
-        self, stop: asyncio.Event, identity: Any, profiles: dict[str, Profile], drivers: dict[str, Driver]
-    ) -> None:
-        own = self.settings.link
-        promise = self.settings.heard_within_s or max(identity.heard_within_s, own.habits.least_promise_s)
-        plan = LinkPlan(identity.agent, identity.mqtt, promise, own.habits, own.batch_bytes, own.backlog_share)
+    async def _join(self, identity: Identity, profiles: dict[str, Profile], drivers: dict[str, Driver]) -> _Parts:
         meter = await self._meter()
-        birth = self._birth(promise, profiles, meter)
-        link = Link(plan, self.outbox, self.disk, self.clock, self.state.next_session, birth, meter)
+        link = self._link(identity, profiles, meter)
         recorder = Recorder(self.outbox, self.disk, self.clock, link.away_s, link.committed)
         self.runners = {device: self._runner(device, profiles, drivers, recorder) for device in drivers}
         self.configuration = Configuration(
@@ -117,10 +115,6 @@ class Agent:
             recorder.report,
         )
         commands = Commands(self._targets(profiles), self.state, self.disk, self.clock, recorder.report)
-
-        async def tell(device: str, event: Event) -> object:
-            return await recorder.event(device, profiles[device], event)
-
         trusted = TrustedKeys({key.kid: key.public_key for key in identity.hub_keys})
         link.control = Control(
             identity.agent,
@@ -129,27 +123,23 @@ class Agent:
             self.clock,
             commands,
             self.configuration,
-            Refusals(list(self.runners), tell),
+            self._refusals(profiles, recorder),
             link,
         )
-        recording = asyncio.create_task(recorder.run(), name="recorder")
-        await commands.start()
-        await self.configuration.start()
-        linking = asyncio.create_task(link.run(), name="link")
-        running = [asyncio.create_task(runner.run(), name=f"device {name}") for name, runner in self.runners.items()]
-        self._log.info("agent %s with %d device(s)", identity.agent, len(running))
-        try:
-            await _until(stop, [recording, linking, *running])
-        finally:
-            await _cancel(running)
-            await commands.stop()
-            await self.configuration.stop()
-            await _patiently(asyncio.gather(*(runner.close() for runner in self.runners.values())))
-            await _cancel([recording])
-            await _patiently(recorder.flush())
-            await _patiently(link.close())
-            await _cancel([linking])
-            await _patiently(meter.keep())
+        return _Parts(meter, link, recorder, list(self.runners.values()), self.configuration, commands)
+
+    def _link(self, identity: Identity, profiles: dict[str, Profile], meter: Meter) -> Link:
+        own = self.settings.link
+        promise = self.settings.heard_within_s or max(identity.heard_within_s, own.habits.least_promise_s)
+        plan = LinkPlan(identity.agent, identity.mqtt, promise, own.habits, own.batch_bytes, own.backlog_share)
+        birth = self._birth(promise, profiles, meter)
+        return Link(plan, self.outbox, self.disk, self.clock, self.state.next_session, birth, meter)
+
+    def _refusals(self, profiles: dict[str, Profile], recorder: Recorder) -> Refusals:
+        async def tell(device: str, event: Event) -> object:
+            return await recorder.event(device, profiles[device], event)
+
+        return Refusals(list(self.runners), tell)
 
     async def _meter(self) -> Meter:
         days = await self.disk.run(self.state.traffic)
@@ -211,6 +201,42 @@ class Agent:
             hash=force.hash,
             interval_s=None if often == profile.interval_s else often,
         )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What runs while the agent does."""
+
+    meter: Meter
+    link: Link
+    recorder: Recorder
+    runners: list[Runner]
+    configuration: Configuration
+    commands: Commands
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[list[asyncio.Task[None]]]:
+        """Start everything; at the end stop it, sources first, so that what they still gave is kept and sent."""
+        recording = asyncio.create_task(self.recorder.run(), name="recorder")
+        await self.commands.start()
+        await self.configuration.start()
+        linking = asyncio.create_task(self.link.run(), name="link")
+        reading = [asyncio.create_task(runner.run(), name=f"device {runner.plan.device}") for runner in self.runners]
+        try:
+            yield [recording, linking, *reading]
+        finally:
+            await self._stop_devices(reading)
+            await _cancel([recording])
+            await _patiently(self.recorder.flush())
+            await _patiently(self.link.close())
+            await _cancel([linking])
+            await _patiently(self.meter.keep())
+
+    async def _stop_devices(self, reading: list[asyncio.Task[None]]) -> None:
+        await _cancel(reading)
+        await self.commands.stop()
+        await self.configuration.stop()
+        await _patiently(asyncio.gather(*(runner.close() for runner in self.runners)))
 
 
 async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
