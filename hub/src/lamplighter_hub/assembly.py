@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -25,13 +27,13 @@ from lamplighter_hub.presence.service import PresenceService
 from lamplighter_hub.quarantine.service import QuarantineService
 from lamplighter_hub.registry.database import Database, sqlite_url
 from lamplighter_hub.series.store import TimeSeries
-from lamplighter_hub.services import Services
+from lamplighter_hub.services import Clock, Downlink, MqttUrl, Services
 from lamplighter_hub.settings import Settings, series_token
 from lamplighter_hub.status.metrics import ControlCollector
 from lamplighter_hub.uplink.session import Session
 from lamplighter_hub.verification.service import VerificationService
 from lamplighter_protocols.errors import LamplighterError
-from lamplighter_protocols.profile import load_profiles
+from lamplighter_protocols.profile import Profile, load_profiles
 
 
 class Link:
@@ -61,6 +63,15 @@ class SpeaksOfItself(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Return facts for people."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where the hub keeps what it knows, opened."""
+
+    registry: Database
+    keys: HubKeys
+    series: TimeSeries
 
 
 class BadDataFolder(LamplighterError):
@@ -113,50 +124,76 @@ def open_series(settings: Settings) -> TimeSeries:
 
 def assemble(settings: Settings, broker: Broker, link: Link) -> Services:
     """Open the stores and join the services. `link` may be used before the broker is there."""
-    data = settings.data
     profiles = load_profiles(*settings.profiles)
-    registry = Database(settings.registry_url or sqlite_url(data))
+    registry = Database(settings.registry_url or sqlite_url(settings.data))
     registry.upgrade()
-    keys = HubKeys(data)
+    keys = HubKeys(settings.data)
     keys.load()
-    series = open_series(settings)
-    live = Broadcast()
-    refusals = Refusals(registry, now_ms)
-    refusals.load()
-    enrolment = EnrolmentService(registry, now_ms, refusals, broker)
-    presence = PresenceService(registry, now_ms, live)
+    stores = Stores(registry, keys, open_series(settings))
+    return join(settings, now_ms, profiles, stores, broker, link, link.url)
+
+
+def join(
+    settings: Settings,
+    clock: Clock,
+    profiles: Mapping[str, Profile],
+    stores: Stores,
+    broker: Broker,
+    down: Downlink,
+    mqtt_url: MqttUrl,
+) -> Services:
+    """Join services on opened stores, and let each read what it kept."""
+    registry, keys, series = stores.registry, stores.keys, stores.series
+    live, refusals = Broadcast(), Refusals(registry, clock)
+    enrolment = EnrolmentService(registry, clock, refusals, broker)
+    presence = PresenceService(registry, clock, live)
     devices = DeviceService(registry, profiles, enrolment, presence, refusals, live)
-    backups = BackupService(data, now_ms, registry, series, keys, open_folder)
+    backups = BackupService(settings.data, clock, registry, series, keys, open_folder)
     services = Services(
         settings=settings,
-        clock=now_ms,
+        clock=clock,
         profiles=profiles,
         registry=registry,
         series=series,
-        ledger=Ledger(series.marks(), now_ms()),
+        ledger=Ledger(series.marks(), clock()),
         live=live,
         keys=keys,
-        access=AccessService(registry, now_ms, refusals),
+        access=AccessService(registry, clock, refusals),
         enrolment=enrolment,
         devices=devices,
         presence=presence,
-        configuration=ConfigurationService(registry, now_ms, devices, presence, keys, link, live),
-        commands=CommandService(registry, now_ms, devices, presence, keys, link, live),
+        configuration=ConfigurationService(registry, clock, devices, presence, keys, down, live),
+        commands=CommandService(registry, clock, devices, presence, keys, down, live),
         refusals=refusals,
         metrics=CollectorRegistry(),
-        mqtt_url=link.url,
+        mqtt_url=mqtt_url,
         backups=backups,
-        verification=VerificationService(data, now_ms, series, backups.folders, settings.verify_mb_s * 10**6),
-        quarantine=QuarantineService(series, devices.owner_profile, now_ms, Desk()),
+        verification=VerificationService(settings.data, clock, series, backups.folders, settings.verify_mb_s * 10**6),
+        quarantine=QuarantineService(series, devices.owner_profile, clock, Desk()),
     )
-    services.facts["verification"] = services.verification.facts
-    if isinstance(series, SpeaksOfItself):
-        services.facts["sealing"] = series.facts
-    services.metrics.register(ControlCollector(services))
-    enrolment.watch(presence)
-    devices.listen(services.configuration.born)
-    devices.listen(services.commands.born)
-    for part in (enrolment, presence, devices, services.configuration, services.commands, services.backups):
-        part.load()
-    services.verification.load()
+    _introduce(services)
+    _load(services)
     return services
+
+
+def _introduce(services: Services) -> None:
+    """Let each hear of the others."""
+    services.facts["verification"] = services.verification.facts
+    if isinstance(services.series, SpeaksOfItself):
+        services.facts["sealing"] = services.series.facts
+    services.metrics.register(ControlCollector(services))
+    services.enrolment.watch(services.presence)
+    services.devices.listen(services.configuration.born)
+    services.devices.listen(services.commands.born)
+
+
+def _load(services: Services) -> None:
+    """Let each read what it kept."""
+    services.refusals.load()
+    services.enrolment.load()
+    services.presence.load()
+    services.devices.load()
+    services.configuration.load()
+    services.commands.load()
+    services.backups.load()
+    services.verification.load()

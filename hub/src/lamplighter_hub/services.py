@@ -1,4 +1,4 @@
-"""Everything an endpoint may reach, in one place; `app.py` joins the parts, a test does so too."""
+"""Everything an endpoint may reach, in one place; `assembly.py` joins the parts."""
 
 from __future__ import annotations
 

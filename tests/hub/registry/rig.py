@@ -14,30 +14,16 @@ from typing import Any
 import httpx
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from prometheus_client import CollectorRegistry
 
 from lamplighter_hub.access.roles import Principal, Role
-from lamplighter_hub.access.service import AccessService
 from lamplighter_hub.api import create_app
-from lamplighter_hub.backup.service import BackupService
-from lamplighter_hub.commands.service import CommandService
-from lamplighter_hub.configuration.service import ConfigurationService
-from lamplighter_hub.devices.service import DeviceService
-from lamplighter_hub.enrolment.refusals import Refusals
-from lamplighter_hub.enrolment.service import EnrolmentService
+from lamplighter_hub.assembly import Stores, join
 from lamplighter_hub.http_server import HttpServer, listen
-from lamplighter_hub.ingest.desk import Desk
 from lamplighter_hub.keys import HubKeys
-from lamplighter_hub.ledger.ledger import Ledger
-from lamplighter_hub.live import Broadcast
-from lamplighter_hub.presence.service import PresenceService
-from lamplighter_hub.quarantine.service import QuarantineService
 from lamplighter_hub.registry.database import Database, sqlite_url
 from lamplighter_hub.series.duckdb import open_duckdb
 from lamplighter_hub.services import Services
 from lamplighter_hub.settings import Settings
-from lamplighter_hub.status.metrics import ControlCollector
-from lamplighter_hub.verification.service import VerificationService
 from lamplighter_protocols.commands import Cancel, Command, Fetch
 from lamplighter_protocols.configuration import Desired
 from lamplighter_protocols.model import WireModel
@@ -164,6 +150,10 @@ class BrokerSide:
         self.changes += 1
 
 
+def mqtt_url(host: str) -> str:
+    return f"mqtt://{host}:1883"
+
+
 class Rig:
     """One hub without broker, uplink and ingest: tests play those."""
 
@@ -177,47 +167,13 @@ class Rig:
         self.hub = self._start()
 
     def _start(self) -> Services:
-        clock, down = self.clock, self.down
         registry = Database(self.registry_url)
         registry.upgrade()
-        keys = HubKeys(self.data)
+        keys = self.down.keys = HubKeys(self.data)
         keys.load()
-        down.keys = keys
-        live = Broadcast()
-        refusals = Refusals(registry, clock)
-        enrolment = EnrolmentService(registry, clock, refusals, self.broker)
-        presence = PresenceService(registry, clock, live)
-        devices = DeviceService(registry, self.profiles, enrolment, presence, refusals, live)
-        series = open_duckdb(self.data)
-        hub = Services(
-            settings=Settings(data=self.data),
-            clock=clock,
-            profiles=self.profiles,
-            registry=registry,
-            series=series,
-            ledger=Ledger(series.marks()),
-            live=live,
-            keys=keys,
-            access=AccessService(registry, clock, refusals),
-            enrolment=enrolment,
-            devices=devices,
-            presence=presence,
-            configuration=ConfigurationService(registry, clock, devices, presence, keys, down, live),
-            commands=CommandService(registry, clock, devices, presence, keys, down, live),
-            refusals=refusals,
-            metrics=CollectorRegistry(),
-            mqtt_url=lambda host: f"mqtt://{host}:1883",
-            backups=(backups := BackupService(self.data, clock, registry, series, keys, open_duckdb)),
-            verification=VerificationService(self.data, clock, series, backups.folders, 10**9),
-            quarantine=QuarantineService(series, devices.owner_profile, clock, Desk()),
-        )
-        hub.metrics.register(ControlCollector(hub))
-        enrolment.watch(presence)
-        devices.listen(hub.configuration.born)
-        devices.listen(hub.commands.born)
-        for part in (refusals, enrolment, presence, devices, hub.configuration, hub.commands):
-            part.load()
-        return hub
+        settings = Settings(data=self.data, verify_mb_s=1_000)
+        stores = Stores(registry, keys, open_duckdb(self.data))
+        return join(settings, self.clock, self.profiles, stores, self.broker, self.down, mqtt_url)
 
     def crash(self) -> Services:
         """Start again from what is on the disk, without any farewell."""
