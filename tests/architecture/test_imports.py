@@ -10,13 +10,16 @@ from architecture.source import MEMBERS, imports, modules, run
 
 OWNERS = {
     ("lamplighter_agent", "aiomqtt"): "lamplighter_agent.link",
+    ("lamplighter_agent", "cryptography"): "lamplighter_agent.keys",
     ("lamplighter_agent", "tinydb"): "lamplighter_agent.state",
     ("lamplighter_agent", "pymodbus"): "lamplighter_agent.drivers.modbus",
     ("lamplighter_firmware_sim", "paho"): "lamplighter_firmware_sim.swarm",
     ("lamplighter_firmware_sim", "pymodbus"): "lamplighter_firmware_sim.faces.modbus_tcp",
     ("lamplighter_hub", "duckdb"): "lamplighter_hub.series.engine",
     ("lamplighter_hub", "msgspec"): "lamplighter_hub.ingest.plain",
+    ("lamplighter_hub", "nacl"): "lamplighter_hub.keys",
     ("lamplighter_hub", "nats"): "lamplighter_hub.broker.callout",
+    ("lamplighter_hub", "nkeys"): "lamplighter_hub.broker.callout",
     ("lamplighter_hub", "paho"): "lamplighter_hub.uplink.session",
     ("lamplighter_hub", "influxdb_client"): "lamplighter_hub.series.influx.client",
 }
