@@ -40,6 +40,7 @@ from lamplighter_hub.ledger.fetching import Fetcher
 from lamplighter_hub.series.ageing import ageing
 from lamplighter_hub.services import Services
 from lamplighter_hub.settings import Settings
+from lamplighter_hub.uplink.inbox import Waiting
 from lamplighter_hub.uplink.session import Session
 from lamplighter_protocols.errors import LamplighterError
 from lamplighter_protocols.records import Stream
@@ -194,11 +195,12 @@ def _uplink_facts(session: Session) -> dict[str, Any]:
 
 def _queue_facts(session: Session) -> dict[str, Any]:
     """Return for each stream how many messages wait, for how long the next one has, and how many were shed."""
-    facts: dict[str, Any] = {}
-    for stream, lane in session.waiting().items():
-        waited = 0 if lane.next_ms is None else max(0, now_ms() - lane.next_ms)
-        facts |= {f"{stream}_queued": lane.messages, f"{stream}_waited_s": waited / 1000, f"{stream}_shed": lane.shed}
-    return facts
+    return {str(stream): _lane_facts(lane, now_ms()) for stream, lane in session.waiting().items()}
+
+
+def _lane_facts(lane: Waiting, now: int) -> dict[str, float]:
+    waited = 0 if lane.next_ms is None else max(0, now - lane.next_ms)
+    return {"queued": lane.messages, "waited_s": waited / 1000, "shed": lane.shed}
 
 
 @contextlib.contextmanager

@@ -9,8 +9,6 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from lamplighter_protocols.records import Stream
-
 if TYPE_CHECKING:
     from lamplighter_hub.services import Services
 
@@ -70,9 +68,9 @@ class ControlCollector(Collector):
         """Yield what waits to be stored, by urgency; nothing without an uplink."""
         if "queue" not in self._services.facts:
             return
-        told = self._services.facts["queue"]()
+        lanes = self._services.facts["queue"]()
         queued, waited, shed = (
-            {str(s): told[f"{s}_{name}"] for s in Stream} for name in ("queued", "waited_s", "shed")
+            {stream: lane[name] for stream, lane in lanes.items()} for name in ("queued", "waited_s", "shed")
         )
         yield _gauge("lamplighter_ingest_queued", "Messages that wait to be stored, by stream.", "stream", queued)
         text = "How long the next of them has waited, by stream."
