@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lamplighter_hub.processes import Supervised
+from lamplighter_hub.settings import child_environment
 from lamplighter_protocols.errors import LamplighterError
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,10 @@ class Demo:
     async def _enrol(self, agent: str, config: Path) -> None:
         command = [program("lamplighter-agent"), "enroll", self._hub_url, self._code(agent), "--config", str(config)]
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=child_environment(),
         )
         async with asyncio.timeout(ENROL_WITHIN_S):
             said, _ = await process.communicate()

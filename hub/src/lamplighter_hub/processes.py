@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from lamplighter_hub.broker.leash import leashed
+from lamplighter_hub.settings import child_environment
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Supervised:
                 stderr=sink,
                 # A session of its own: Ctrl-C is for the hub, which ends its children in order.
                 start_new_session=True,
+                env=child_environment(),
             )
         return await self._process.wait()
 

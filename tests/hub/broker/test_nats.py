@@ -54,6 +54,16 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def test_it_is_not_told_the_secret_of_the_series_store(
+    tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAMPLIGHTER_SERIES_TOKEN", "of-the-hub-alone")
+    with nats_server(tmp_path / "broker", port=free_port()) as broker:
+        told = Path(f"/proc/{broker.server.pid}/environ").read_bytes()
+    assert b"PATH=" in told
+    assert b"of-the-hub-alone" not in told
+
+
 def test_it_serves_when_start_returns_and_is_gone_after_stop(tmp_path: Path, free_port: Callable[[], int]) -> None:
     port = free_port()
     with nats_server(tmp_path / "broker", port=port) as broker:

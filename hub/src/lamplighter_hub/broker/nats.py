@@ -27,6 +27,7 @@ from lamplighter_hub.broker.configuration import HUB_USER, NatsOptions
 from lamplighter_hub.broker.leash import leashed
 from lamplighter_hub.broker.program import BrokerFailed, Program, find_server
 from lamplighter_hub.broker.stuck import StuckStore
+from lamplighter_hub.settings import child_environment
 
 __all__ = ["BrokerFailed", "NatsOptions", "NatsServer"]
 
@@ -197,6 +198,7 @@ class NatsServer:
                 stdout=errors,
                 stderr=errors,
                 start_new_session=True,
+                env=child_environment(),
             )
 
     async def _client_url(self, process: subprocess.Popen[bytes]) -> str:
