@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lamplighter_protocols.commands import Hazard
 from lamplighter_protocols.errors import BadProfile
 from lamplighter_protocols.profile import load_profiles, parse_profile
 
@@ -91,5 +92,5 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_dangerous_commands_want_a_reason_and_control_is_lent() -> None:
     commands = load_profiles()["signal-controller"].commands
-    assert [name for name, command in commands.items() if command.needs_reason] == ["request_flash"]
+    assert [name for name, command in commands.items() if command.hazard is Hazard.DANGEROUS] == ["request_flash"]
     assert {name for name, command in commands.items() if command.max_lease_s} == {"set_plan", "request_flash"}

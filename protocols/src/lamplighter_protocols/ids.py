@@ -17,7 +17,6 @@ from lamplighter_protocols.errors import BadTopic
 
 ID_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,63}\Z"
 NAME_PATTERN: Final = r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*\Z"
-ULID_PATTERN: Final = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}\Z"
 
 # pydantic's own regex engine knows `$` as the end of the text and has no `\Z`.
 AgentId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", strict=True)]

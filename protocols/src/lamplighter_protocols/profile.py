@@ -149,11 +149,6 @@ class CommandSpec(ProfileModel):
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
     max_lease_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
 
-    @property
-    def needs_reason(self) -> bool:
-        """True when whoever sends it must say why."""
-        return self.hazard is Hazard.DANGEROUS
-
 
 _WORDS: Final = {"int32": 2, "uint32": 2, "float32": 2, "int64": 4, "uint64": 4, "float64": 4}
 Scale = Annotated[float, Field(allow_inf_nan=False)]

@@ -124,11 +124,6 @@ class SwarmAgent(asyncio.Protocol):
         """The id of its only device."""
         return f"{self.id}-d1"
 
-    @property
-    def in_flight(self) -> int:
-        """Records without a receipt."""
-        return len(self._pending)
-
     # what the fleet asks for
 
     def produce(self, *, on: bool) -> None:

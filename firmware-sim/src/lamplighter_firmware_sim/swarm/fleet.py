@@ -6,7 +6,6 @@ import asyncio
 import random
 import resource
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -159,10 +158,3 @@ def _reason(error: OSError) -> str:
 def dice(seed: int) -> random.Random:
     """Return a seeded source of jitter; nothing here is a secret."""
     return random.Random(seed)  # noqa: S311
-
-
-async def quietly(task: asyncio.Task[None]) -> None:
-    """End a task that runs for ever."""
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

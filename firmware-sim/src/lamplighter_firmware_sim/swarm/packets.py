@@ -14,7 +14,6 @@ from lamplighter_firmware_sim.errors import ProtocolError
 
 MAX_PACKET: Final = 1024 * 1024
 """Longest packet that is taken from a broker, in bytes."""
-PINGREQ: Final = b"\xc0\x00"
 DISCONNECT: Final = b"\xe0\x00"
 
 REFUSALS: Final = {
