@@ -147,7 +147,7 @@ class EvictionMachine(RuleBasedStateMachine):
     def the_budget_holds_and_the_notes_have_their_part(self) -> None:
         found = contents(self.outbox)
         size = sum(held.size + OVERHEAD for stream in found.values() for held in stream.values())
-        assert size == self.outbox.bytes
+        assert size == self.outbox.size
         assert size <= BUDGET
         alarms = [held for _, held in sorted(found[Stream.ALARM].items())]
         runs = sum(1 for left, right in pairwise(alarms) if left.told and not right.told) + 1
@@ -201,7 +201,7 @@ def test_many_scattered_gaps_are_told_in_few_words(tmp_path: Path, stream: Strea
     gone = 125 - outbox.held()[stream]
     assert gone > 20
     assert [(note["first"], note["count"], note["last"]) for note in told] == [(1, gone, 2 * gone - 1)]
-    assert outbox.bytes <= BUDGET
+    assert outbox.size <= BUDGET
     outbox.close()
 
 
@@ -211,7 +211,7 @@ def test_a_year_without_receipts_does_not_fill_the_outbox_with_notes(tmp_path: P
     for nth in range(2_000):
         outbox.append([event(Stream.BACKLOG, nth, 700)])
         outbox.window(Stream.ALARM, outbox.freed()[Stream.ALARM])
-        assert outbox.bytes <= BUDGET
+        assert outbox.size <= BUDGET
     found = contents(outbox)
     assert outbox.held()[Stream.BACKLOG] > 50, "the room is for records"
     told = [note for note in notes(found) if note["stream"] == "backlog"]
@@ -236,12 +236,12 @@ def test_what_a_fetch_makes_it_declare_is_within_the_budget_too(tmp_path: Path) 
         after = window.last
     outbox.release(Receipt(outbox=outbox.id, also={Stream.LIVE: [(n, n) for n in range(2, 241, 2)]}, now=T0))
     outbox.append([event(Stream.ALARM, nth, 900) for nth in range(30)])
-    assert outbox.bytes > BUDGET * 0.85
+    assert outbox.size > BUDGET * 0.85
     before = contents(outbox)
     found = outbox.answer(None, Stream.LIVE, [(n, n) for n in range(2, 241, 2)])
     now = contents(outbox)
     assert found == []
-    assert outbox.bytes <= BUDGET
+    assert outbox.size <= BUDGET
     assert now[Stream.LIVE].keys() < before[Stream.LIVE].keys(), "live records made room"
     told = {n for note in notes(now) if note["stream"] == "live" for n in range(note["first"], note["last"] + 1)}
     assert told >= set(range(2, 241, 2))

@@ -151,7 +151,7 @@ def test_backlog_goes_first_then_live_and_alarm_last(tmp_path: Path) -> None:
     outbox = open_outbox(tmp_path, max_bytes=70_000)
     for nth in range(100):
         outbox.append([event(Stream.ALARM, nth, 300), event(Stream.LIVE, nth, 300), event(Stream.BACKLOG, nth, 300)])
-        assert outbox.bytes <= 70_000
+        assert outbox.size <= 70_000
     told = [record for record in records(outbox, Stream.ALARM) if record.kind == "dropped"]
     held = outbox.held()
     for stream in (Stream.BACKLOG, Stream.LIVE):
@@ -172,7 +172,7 @@ def test_no_budget_no_alarm_but_the_loss_is_told(tmp_path: Path) -> None:
     told = [record for record in found if record.kind == "dropped"]
     lost = sum(record.count for record in told)
     assert lost + outbox.held()[Stream.ALARM] == outbox.last()[Stream.ALARM]
-    assert outbox.bytes <= 70_000
+    assert outbox.size <= 70_000
     outbox.close()
 
 
@@ -229,7 +229,7 @@ def test_kill_in_the_middle_of_an_eviction(tmp_path: Path) -> None:
     work.mkdir()
     outbox = open_outbox(work, max_bytes=64 * 1024)
     while not outbox.last()[Stream.ALARM]:
-        before = (outbox.last(), outbox.held(), outbox.bytes)
+        before = (outbox.last(), outbox.held(), outbox.size)
         shutil.copytree(work, tmp_path / "before", dirs_exist_ok=True)
         copies = list[Path]()
 
@@ -240,14 +240,14 @@ def test_kill_in_the_middle_of_an_eviction(tmp_path: Path) -> None:
         outbox._connection.set_trace_callback(copy)
         outbox.append([event(Stream.BACKLOG, outbox.last()[Stream.BACKLOG] + 1, 900)])
         outbox._connection.set_trace_callback(None)
-    after = (outbox.last(), outbox.held(), outbox.bytes)
+    after = (outbox.last(), outbox.held(), outbox.size)
     outbox.close()
 
     assert len(copies) > 5
     seen = []
     for place in copies:
         again = open_outbox(place, max_bytes=64 * 1024)
-        state = (again.last(), again.held(), again.bytes)
+        state = (again.last(), again.held(), again.size)
         assert state in (before, after)
         seen.append(state)
         told = sum(item.count for item in records(again, Stream.ALARM))
@@ -256,7 +256,7 @@ def test_kill_in_the_middle_of_an_eviction(tmp_path: Path) -> None:
     assert seen[0] == before
     shutil.copytree(work, tmp_path / "end")
     end = open_outbox(tmp_path / "end", max_bytes=64 * 1024)
-    assert (end.last(), end.held(), end.bytes) == after
+    assert (end.last(), end.held(), end.size) == after
     end.close()
 
 
@@ -350,11 +350,11 @@ class OutboxMachine(RuleBasedStateMachine):
             source = Path(f"{self.outbox.path}{ending}")
             if source.exists():
                 shutil.copy(source, copy / source.name)
-        before = (self.outbox.last(), self.outbox.held(), self.outbox.bytes, self.outbox.position("d"))
+        before = (self.outbox.last(), self.outbox.held(), self.outbox.size, self.outbox.position("d"))
         self.outbox.close()
         self.outbox = open_outbox(copy, self.budget)
         assert self.outbox.id == self.name
-        assert (self.outbox.last(), self.outbox.held(), self.outbox.bytes, self.outbox.position("d")) == before
+        assert (self.outbox.last(), self.outbox.held(), self.outbox.size, self.outbox.position("d")) == before
 
     @precondition(lambda self: hasattr(self, "outbox"))
     @invariant()
@@ -369,7 +369,7 @@ class OutboxMachine(RuleBasedStateMachine):
             gone = self._gone(stream)
             for number in range(1, self.outbox.last()[stream] + 1):
                 assert number in held[stream] or number in self.hub[stream] or number in gone, f"{stream} {number}"
-        assert self.outbox.bytes <= self.budget
+        assert self.outbox.size <= self.budget
 
     def _gone(self, stream: Stream) -> set[int]:
         """Numbers that `dropped` records tell of, held here or received by the hub."""

@@ -29,13 +29,14 @@ from lamplighter_agent.entries import Inventory, Samples, Single, Window
 from lamplighter_agent.epochs import CERTAIN, Epochs
 from lamplighter_agent.errors import StateUnreadable
 from lamplighter_agent.eviction import give_up
+from lamplighter_agent.holdings import Holdings, following
 from lamplighter_agent.lives import Lives, Settled, before
 from lamplighter_agent.losses import Ranges, Run, gathered, told, widen, without
 from lamplighter_agent.machine import Machine, read_machine
 from lamplighter_agent.numbers import held_within, move, tell_anew, told_of
 from lamplighter_agent.packing import Columns, Sample, sound
 from lamplighter_agent.spare import LOG_PAGES, Spare
-from lamplighter_agent.tables import BASE, MASK, OVERHEAD, prepare
+from lamplighter_agent.tables import BASE, MASK, prepare
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.presence import Life
 from lamplighter_protocols.records import NOT_HELD, OUTBOX_FULL, Receipt, Stream
@@ -78,21 +79,23 @@ class Outbox:
     ) -> None:
         self.path = path
         self.id = ""
-        self.bytes = 0
         self.noted = 0
         """Bytes of `dropped` records that the last `append` wrote into the alarm stream, beside what it was given."""
         self._max = max_bytes
         self._clock = clock
         self._db: sqlite3.Connection | None = None
-        self._last: dict[Stream, int] = {}
+        self._holdings = Holdings()
         self._handed: dict[Stream, int] = {}
-        self._held: dict[Stream, int] = {}
-        self._freed: dict[Stream, int] = {}
         self._growing: dict[tuple[Stream, str], _Growing] = {}
         self._notes: dict[Stream, _Note] = {}
         self._epochs = Epochs(machine)
         self._spare = Spare(path.with_name("spare"))
         self._lives = Lives()
+
+    @property
+    def size(self) -> int:
+        """Bytes that all records take."""
+        return self._holdings.size
 
     def open(self) -> None:
         """Open or make the database, on a full disk with the room that was spared. Raises StateUnreadable."""
@@ -121,8 +124,8 @@ class Outbox:
             for device, position in (positions or {}).items():
                 db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", (device, json.dumps(position)))
             if self._make_room(db):
-                self._freed = self._read_freed(db)
-            self._keep_numbers(db)
+                self._holdings.find_freed(db)
+            self._holdings.keep_numbers(db)
         return numbers
 
     def window(
@@ -138,9 +141,9 @@ class Outbox:
 
         What is returned is closed: it may be on the wire from now on.
         """
-        base, first, bodies, size = BASE[stream], 0, list[bytes](), 0
+        first, bodies, size = 0, list[bytes](), 0
         whole = True
-        for number, body in self._following(base, after, MASK if upto is None else upto):
+        for number, body in self._following(stream, after, MASK if upto is None else upto):
             if bodies and (number != first + len(bodies) or len(bodies) >= max_records or size + len(body) > max_bytes):
                 whole = False
                 break
@@ -169,7 +172,7 @@ class Outbox:
         `outbox` is the one that is asked for: of an earlier one nothing is held. Numbers never given are left out.
         """
         mine = outbox in (None, self.id)
-        asked = [(a, min(b, self._last[stream])) for a, b in ranges] if mine else list(ranges)
+        asked = [(a, min(b, self._holdings.last[stream])) for a, b in ranges] if mine else list(ranges)
         asked = [pair for pair in asked if pair[0] <= pair[1]]
         held = held_within(self._connection, stream, asked) if mine else []
         named = None if mine else outbox
@@ -179,8 +182,8 @@ class Outbox:
                 for first, last in gone:
                     self._declare(db, told(named, stream, Run(first, last), NOT_HELD, self._clock()))
                 if self._make_room(db):
-                    self._freed = self._read_freed(db)
-                self._keep_numbers(db)
+                    self._holdings.find_freed(db)
+                self._holdings.keep_numbers(db)
             held = held_within(self._connection, stream, asked) if mine else []
         return held
 
@@ -216,10 +219,10 @@ class Outbox:
             with self._transaction() as db:
                 for stream, by in moved.items():
                     move(db, stream, self._handed[stream], by)
-                    self._last[stream] += by
+                    self._holdings.last[stream] += by
                 tell_anew(db, self._handed, moved)
                 self._lives.move(db, moved)
-                self._keep_numbers(db)
+                self._holdings.keep_numbers(db)
             self._load()
             self._handed |= {stream: highest[stream] for stream in moved}
         return moved
@@ -237,20 +240,20 @@ class Outbox:
 
     def held(self) -> dict[Stream, int]:
         """Return how many records each stream holds."""
-        return dict(self._held)
+        return dict(self._holdings.held)
 
     def freed(self) -> dict[Stream, int]:
         """Return up to which number each stream holds nothing any more."""
-        return dict(self._freed)
+        return dict(self._holdings.freed)
 
     def inventory(self) -> Inventory:
         """Return what the hub is told of the outbox, all of it of one moment."""
-        last = {stream: number for stream, number in self._last.items() if self._held[stream]}
+        last = {stream: number for stream, number in self._holdings.last.items() if self._holdings.held[stream]}
         return Inventory(self.freed(), self.held(), last)
 
     def last(self) -> dict[Stream, int]:
         """Return the number that each stream gave last."""
-        return dict(self._last)
+        return dict(self._holdings.last)
 
     def position(self, device: str) -> dict[str, Any] | None:
         """Return the last durable position of a device's driver."""
@@ -270,7 +273,7 @@ class Outbox:
             fresh = new_ulid(self._clock(), os.urandom(10))
             db.execute("INSERT OR IGNORE INTO about VALUES ('outbox', ?)", (fresh,))
             self._load()
-            self._lives.begin(db, new_ulid(self._clock(), os.urandom(10)), self._last)
+            self._lives.begin(db, new_ulid(self._clock(), os.urandom(10)), self._holdings.last)
         # What is found at start does not change any more: it may have been sent, unless the hub never met its life.
         self._handed = before(self._lives.unmet()[0])
 
@@ -281,7 +284,7 @@ class Outbox:
                 ranges = [(1, receipt.through.get(stream, 0)), *receipt.also.get(stream, [])]
                 freed += sum(self._free(db, stream, first, last) for first, last in ranges)
             if freed:
-                self._freed = self._read_freed(db)
+                self._holdings.find_freed(db)
         return freed
 
     def _despite_a_full_disk(self, work: Callable[[], T]) -> T:
@@ -322,21 +325,7 @@ class Outbox:
         self._lives.load(db)
         row = db.execute("SELECT value FROM about WHERE key = 'outbox'").fetchone()
         self.id = row[0] if row else ""
-        self._last = dict.fromkeys(Stream, 0)
-        self._last |= {Stream(name): last for name, last in db.execute("SELECT name, last FROM streams")}
-        held = "SELECT count(*) FROM records WHERE id > ? AND id <= ?"
-        self._held = {stream: db.execute(held, (base, base | MASK)).fetchone()[0] for stream, base in BASE.items()}
-        self._freed = self._read_freed(db)
-        self.bytes = db.execute("SELECT coalesce(sum(length(body)), 0) FROM records").fetchone()[0]
-        self.bytes += OVERHEAD * sum(self._held.values())
-
-    def _keep_numbers(self, db: sqlite3.Connection) -> None:
-        db.executemany("INSERT OR REPLACE INTO streams VALUES (?, ?)", [(str(k), v) for k, v in self._last.items()])
-
-    def _read_freed(self, db: sqlite3.Connection) -> dict[Stream, int]:
-        first = "SELECT min(id) FROM records WHERE id > ? AND id <= ?"
-        lowest = {stream: db.execute(first, (base, base | MASK)).fetchone()[0] for stream, base in BASE.items()}
-        return {stream: self._last[stream] if n is None else (n & MASK) - 1 for stream, n in lowest.items()}
+        self._holdings.load(db)
 
     def _forget_lives(self) -> None:
         with suppress(sqlite3.Error), self._transaction() as db:  # when the disk is full, the hub is asked again
@@ -345,7 +334,7 @@ class Outbox:
     def _append(self, db: sqlite3.Connection, entry: Samples | Single) -> int:
         if isinstance(entry, Single):
             epoch = self._epochs.number(db, entry.apart)
-            return self._insert(db, entry.stream, entry.t, entry.t, entry.body, epoch)
+            return self._holdings.insert(db, entry.stream, (entry.t, entry.t), entry.body, epoch)
         touched: dict[int, _Growing] = {}
         epoch = self._epochs.number(db, entry.apart)
         for sample in map(sound, entry.rows):
@@ -353,48 +342,22 @@ class Outbox:
             growing.columns.add(sample)
             touched[growing.id] = growing
         for growing in touched.values():
-            self._rewrite(db, growing.id, growing.columns.body(), growing.columns.span)
-        return self._last[entry.stream]
+            self._holdings.rewrite(db, growing.id, growing.columns.span, growing.columns.body())
+        return self._holdings.last[entry.stream]
 
     def _row_goes_to(self, db: sqlite3.Connection, stream: Stream, device: str, epoch: int, sample: Sample) -> _Growing:
         growing = self._growing.get((stream, device))
         if growing is None or growing.epoch != epoch or not growing.columns.takes(sample):
-            number = self._insert(db, stream, sample.t, sample.t, b"", epoch)
+            number = self._holdings.insert(db, stream, (sample.t, sample.t), b"", epoch)
             growing = _Growing(BASE[stream] | number, epoch, Columns(device, sample.t))
             self._growing[stream, device] = growing
         return growing
 
-    def _insert(
-        self,
-        db: sqlite3.Connection,
-        stream: Stream,
-        from_t: int | None,
-        to_t: int | None,
-        body: bytes,
-        epoch: int = CERTAIN,
-    ) -> int:
-        number = self._last[stream] + 1
-        row = (BASE[stream] | number, from_t, to_t, epoch, body)
-        db.execute("INSERT INTO records (id, from_t, to_t, epoch, body) VALUES (?, ?, ?, ?, ?)", row)
-        self._last[stream] = number
-        self._held[stream] += 1
-        self.bytes += len(body) + OVERHEAD
-        return number
-
-    def _rewrite(self, db: sqlite3.Connection, record: int, body: bytes, span: tuple[int | None, int | None]) -> None:
-        old = db.execute("SELECT length(body) FROM records WHERE id = ?", (record,)).fetchone()[0]
-        db.execute("UPDATE records SET body = ?, from_t = ?, to_t = ? WHERE id = ?", (body, *span, record))
-        self.bytes += len(body) - old
-
-    def _following(self, base: int, after: int, upto: int) -> Iterator[tuple[int, bytes]]:
-        rows = self._connection.execute(
-            "SELECT id, epoch, body FROM records WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
-            (base | after, base | upto, BATCH_RECORDS + 1),
-        )
-        for record, epoch, body in rows:
+    def _following(self, stream: Stream, after: int, upto: int) -> Iterator[tuple[int, bytes]]:
+        for number, epoch, body in following(self._connection, stream, after, upto, BATCH_RECORDS + 1):
             if not self._epochs.known(epoch):
                 return  # it waits until the hub has said what time it is
-            yield record & MASK, self._epochs.corrected(epoch, body)
+            yield number, self._epochs.corrected(epoch, body)
 
     def _close_up_to(self, stream: Stream, last: int) -> None:
         self._hand(stream, last)
@@ -413,29 +376,19 @@ class Outbox:
 
     def _free(self, db: sqlite3.Connection, stream: Stream, first: int, last: int) -> int:
         # What was never handed out cannot have been received, whatever a receipt says.
-        last = min(last, self._handed[stream])
-        base = BASE[stream]
-        bounds = (base | max(first, 1), base | max(last, 0))
-        count, size = db.execute(
-            "SELECT count(*), coalesce(sum(length(body)), 0) FROM records WHERE id BETWEEN ? AND ?", bounds
-        ).fetchone()
-        if count:
-            db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", bounds)
-            self._held[stream] -= count
-            self.bytes -= size + OVERHEAD * count
-        return int(count)
+        return self._holdings.delete(db, stream, first, min(last, self._handed[stream]))
 
     def _make_room(self, db: sqlite3.Connection) -> bool:
         """Give records up while there are too many bytes; True when it was so."""
-        if self.bytes <= self._max:
+        if self.size <= self._max:
             return False
         if notes.weigh(db) > self._max // notes.SHARE:
             self._gather(db)
-        earlier = self.bytes + 1
-        while self._max < self.bytes < earlier:
-            earlier = self.bytes
+        earlier = self.size + 1
+        while self._max < self.size < earlier:
+            earlier = self.size
             self._evict(db, int(self._max * TARGET))
-            if self.bytes > self._max:
+            if self.size > self._max:
                 self._gather(db)
         return True
 
@@ -443,7 +396,7 @@ class Outbox:
         """Give up and tell, stream by stream; what is told takes room, but nothing more urgent goes for it."""
         for stream in _ORDER:
             runs = self._give_up(db, stream, target)
-            enough = self.bytes <= target
+            enough = self.size <= target
             for run in runs:
                 self._tell(db, stream, run)
             if enough:
@@ -455,17 +408,15 @@ class Outbox:
             gone = {note.number for note in cluster}
             fewer = gathered(cluster, notes.fences(db, self._borders, gone))
             if len(fewer) < len(cluster):
-                self.bytes -= notes.delete(db, gone)
-                self._held[Stream.ALARM] -= len(gone)
+                self._holdings.subtract(Stream.ALARM, len(gone), notes.delete(db, gone))
                 self._notes = {about: note for about, note in self._notes.items() if note.id & MASK not in gone}
                 for note in fewer:
                     self._declare(db, told(note.outbox, note.stream, note.run, note.reason, note.t), note.run)
 
     def _give_up(self, db: sqlite3.Connection, stream: Stream, target: int) -> list[Run]:
         """Delete the oldest records of a stream until the outbox fits; those that tell of losses stay."""
-        found = give_up(db, stream, self.bytes - target, self._epochs, self._borders(stream))
-        self.bytes -= found.size
-        self._held[stream] -= found.records
+        found = give_up(db, stream, self.size - target, self._epochs, self._borders(stream))
+        self._holdings.subtract(stream, found.records, found.size)
         limit = BASE[stream] | found.runs[-1].last if found.runs else 0
         for key in [key for key, item in self._growing.items() if key[0] is stream and item.id <= limit]:
             del self._growing[key]
@@ -484,7 +435,7 @@ class Outbox:
             note.run = widened[0]
             body = told(None, stream, note.run, OUTBOX_FULL, self._clock())
             self.noted += len(body)
-            self._rewrite(db, note.id, body, (note.run.from_t, note.run.to_t))
+            self._holdings.rewrite(db, note.id, (note.run.from_t, note.run.to_t), body)
             return
         record = self._declare(db, told(None, stream, run, OUTBOX_FULL, self._clock()), run)
         self._notes[stream] = _Note(record, run)
@@ -494,6 +445,6 @@ class Outbox:
         self.noted += len(body)
         span = (run.from_t, run.to_t) if run else (None, None)
         epoch = run.epoch if run else CERTAIN
-        record = BASE[Stream.ALARM] | self._insert(db, Stream.ALARM, *span, body, epoch)
+        record = BASE[Stream.ALARM] | self._holdings.insert(db, Stream.ALARM, span, body, epoch)
         db.execute("UPDATE records SET dropped = 1 WHERE id = ?", (record,))
         return record

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from lamplighter_agent.entries import Samples, Single, Window, single
 from lamplighter_agent.outbox import Outbox
 from lamplighter_agent.packing import Sample
-from lamplighter_hub.ledger.account import Account, Key
+from lamplighter_hub.ledger.account import Key
 from lamplighter_protocols.commands import CommandState, Fetch
 from lamplighter_protocols.model import parse_model
 from lamplighter_protocols.presence import Birth, BornDevice
@@ -29,6 +28,7 @@ from lamplighter_protocols.records import EventRecord, Receipt, ResultRecord, St
 from lamplighter_protocols.topics import Channel, parse
 from suites.delivery.agent import AgentSide
 from suites.delivery.hub import AGENT, DEVICE, PROFILE, HubSide, Parts
+from suites.delivery.model import Model
 
 T0: Final = 1_795_476_600_000
 HOUR: Final = 3_600_000
@@ -39,16 +39,10 @@ OF_AGENT: Final = st.sampled_from([*CALM, *range(10)])
 OF_SEALING: Final = st.sampled_from([None, *range(0, 60, 3)])
 SKIPS: Final = st.sampled_from([0, 0, 0, 1, 3])
 KINDS: Final = st.sampled_from(["event", "event", "readings", "readings", "nonsense", "result"])
-Numbers = dict[int, set[int]]
-"""By sequence number what is in that record: numbers of ours; a record of readings has several."""
 
 
 class DeliveryMachine(RuleBasedStateMachine):
-    """`given` is the model: which of our numbers has which sequence number, per outbox and stream.
-
-    `bad` are those that belong into quarantine. `forgotten` are sequence numbers that an older hub, or an older image
-    of the agent, does not know any more: only they may be nowhere until both have talked it out.
-    """
+    """The two sides and what happens to them; the model says what must hold."""
 
     parts = Parts()
     outboxes: type[Outbox] = Outbox
@@ -58,18 +52,14 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="delivery-"))
         self.now = T0
         self.n = 0
-        self.given: dict[tuple[str, Stream], Numbers] = {}
-        self.bad: set[int] = set()
-        self.results: dict[int, str] = {}
         self.up: list[bytes] = []
         self.backup: Path | None = None
         self.image: Path | None = None
         self.image_is_unmet = False
         self.held_until = 0
         self.excused = False
-        self.forgotten: set[tuple[str, Stream, int]] = set()
-        self.checked = 0
         self.hub = HubSide(self.root, lambda: self.now, self.parts)
+        self.model = Model(self.hub)
 
     @initialize(budget=st.sampled_from([64 * 1024, 64 * 1024, 1 << 22]))
     def begin(self, budget: int) -> None:
@@ -99,10 +89,10 @@ class DeliveryMachine(RuleBasedStateMachine):
         if kind == "readings":
             return Samples(stream, DEVICE, [Sample(self.now, {"n": n}, {})])
         if kind == "nonsense":
-            self.bad.add(n)
+            self.model.bad.add(n)
             return Single(stream, self.now, b'{"kind":"nonsense","n":%d}' % n)
         if kind == "result":  # the hub accepts a command, the agent carries it out and says so
-            command = self.results[n] = self.hub.command()
+            command = self.model.results[n] = self.hub.command()
             done = ResultRecord(device=DEVICE, command=command, state=CommandState.SUCCEEDED, t=self.now, data={"n": n})
             return single(stream, done, self.now)
         data = {"n": n, "pad": "x" * size}
@@ -115,9 +105,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         lives = self.agent.do(lambda outbox: found.extend(outbox.append([*entries.values()])), crash)
         numbers = dict(zip(entries, found, strict=True)) if found else self.found_again(stream, before, [*entries])
         assert lives or len(numbers) in {0, len(entries)}, "a part of what was appended together"
-        known = self.given.setdefault((self.outbox.id, stream), {})
-        for n, number in numbers.items():
-            known.setdefault(number, set()).add(n)
+        self.model.give(self.outbox.id, stream, numbers)
 
     def found_again(self, stream: Stream, before: int, ours: list[int]) -> dict[int, int]:
         """Return which numbers the disk has for what was being appended when the process ended."""
@@ -206,7 +194,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             moved = self.meet(crash)
             assert not any(moved.values()), "only an older copy moves"
 
-    @precondition(lambda self: len(self.given) < 9)
+    @precondition(lambda self: len(self.model.given) < 9)
     @rule(sure=st.integers(0, 3))
     def lose_outbox(self, sure: int) -> None:
         """The agent's disk is replaced."""
@@ -230,31 +218,18 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.up.clear()  # what the one before had on the wire is over when this one connects
         self.hub.down.clear()
         self.excused = True
-        known = self.what_outlives_the_disk(self.outbox.last())
+        known = self.model.what_outlives_the_disk(self.agent)
         for _ in range(data.draw(st.integers(0, 2))):
             self.record(stream, "event", count, 3_000, None)
             for _ in range(data.draw(st.sampled_from([0, 0, 1, 20]))):
                 self.agent.kill()
-        offline = {stream: self.given.pop((self.outbox.id, stream), {}) for stream in Stream}
+        offline = {stream: self.model.given.pop((self.outbox.id, stream), {}) for stream in Stream}
         moved = self.meet(data.draw(OF_AGENT))
         for stream_, numbers in offline.items():
             shifted = {number + moved[stream_]: n for number, n in numbers.items()}
             assert shifted.keys().isdisjoint(known[stream_]), "a number was given twice"
-            self.given[self.outbox.id, stream_] = known[stream_] | shifted
+            self.model.given[self.outbox.id, stream_] = known[stream_] | shifted
         self.forget_what_is_nowhere()
-
-    def what_outlives_the_disk(self, kept: dict[Stream, int]) -> dict[Stream, Numbers]:
-        """Return what the copy holds and what the hub has of the time after it; the rest went with the disk."""
-        found = {}
-        for stream, last in kept.items():
-            account = self.account(stream)
-            numbers = self.given.pop((self.outbox.id, stream), {})
-            found[stream] = {i: n for i, n in numbers.items() if i <= last or i in account.seen}
-        held = {(item.stream, item.number): set(item.ours) for item in self.agent.held() if item.ours}
-        for (stream, number), ours in held.items():
-            if number not in self.account(stream).seen:
-                found[stream][number] = ours  # the copy may be of a moment when this record was still growing
-        return found
 
     # the network
 
@@ -320,7 +295,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.hub.restore(copy)
         self.excused = True
         self.forget_what_is_nowhere()
-        self.forgotten |= self.hub.confirmed()  # receipts of the hub that was before are still on their way
+        self.model.forgotten |= self.hub.confirmed()  # receipts of the hub that was before are still on their way
 
     @rule(stream=st.sampled_from(Stream))
     def forget(self, stream: Stream) -> None:
@@ -340,59 +315,23 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_books_add_up_and_nothing_is_there_twice(self) -> None:
-        if self.checked == self.hub.version:
-            return
-        assert self.hub.ledger.violations == 0
-        stored, aside = self.hub.stored(), self.hub.quarantined()
-        assert max((stored + aside).values(), default=1) == 1
-        assert aside.keys() <= self.bad
-        for row in self.hub.ledger.rows():
-            assert row.received == row.stored + row.duplicate + row.quarantined
-            key = Key(row.agent, row.outbox, row.stream)
-            account = self.hub.ledger.snapshot(key)
-            assert account.seen.count() == row.stored + row.quarantined + row.dropped
-            self.what_is_taken_is_there(key, account, stored + aside)
-        self.checked = self.hub.version
-
-    def what_is_taken_is_there(self, key: Key, account: Account, there: Counter[int]) -> None:
-        """A number that the ledger has is in the store, in quarantine or in the registry, and no other is."""
-        for number, ours in self.given.get((key.outbox, Stream(key.stream)), {}).items():
-            taken = number in account.seen and number not in account.gone
-            for n in ours - self.results.keys():
-                assert taken == (n in there), f"{key} {number}: taken {taken}, {n} there {n in there}"
-            for n in ours & self.results.keys():
-                row = self.hub.result(self.results[n])
-                assert not (taken and row) or (row.state, row.data) == (CommandState.SUCCEEDED, {"n": n})
+        self.model.books_add_up_and_nothing_is_there_twice()
 
     @invariant()
     def no_number_is_nowhere(self) -> None:
         """What the hub does not have is held, or a record that is held tells that it is gone."""
         if hasattr(self, "agent"):
-            assert self.nowhere() <= self.forgotten
-
-    def nowhere(self) -> set[tuple[str, Stream, int]]:
-        known = {stream: set[int]() for stream in Stream}
-        for item in self.agent.held():
-            known[item.stream].add(item.number)
-            if item.told:
-                stream, first, last = item.told
-                known[stream].update(range(first, last + 1))
-        found = set()
-        for stream, last in self.outbox.last().items():
-            seen = self.account(stream).seen
-            absent = {number for number in range(1, last + 1) if number not in seen and number not in known[stream]}
-            found |= {(self.outbox.id, stream, number) for number in absent}
-        return found
+            assert self.model.nowhere(self.agent) <= self.model.forgotten
 
     def forget_what_is_nowhere(self) -> None:
-        self.forgotten |= self.nowhere()
+        self.model.forgotten |= self.model.nowhere(self.agent)
 
     def teardown(self) -> None:
         try:
             if hasattr(self, "agent"):
                 self.talk_it_out()
-                assert not self.nowhere()
-                self.everything_is_stored_or_declared()
+                assert not self.model.nowhere(self.agent)
+                self.model.everything_is_stored_or_declared(self.agent)
                 self.sent_is_stored_or_dropped_or_held()
                 self.the_books_add_up_and_nothing_is_there_twice()
         finally:
@@ -427,27 +366,9 @@ class DeliveryMachine(RuleBasedStateMachine):
                 return
         raise AssertionError(f"still open: {self.outbox.held()} held, {self.hub.ledger.holes()} missing")
 
-    def everything_is_stored_or_declared(self) -> None:
-        there = self.hub.stored() + self.hub.quarantined()
-        for (outbox, stream), numbers in self.given.items():
-            account = self.hub.ledger.snapshot(Key(AGENT, outbox, stream))
-            if outbox == self.outbox.id and (last := self.outbox.last()[stream]):
-                assert account.seen.ranges() == [(1, last)]
-            here = {i for i, ours in numbers.items() if ours <= there.keys() | self.results.keys()}
-            lost = {i for i in numbers if i in account.seen and i not in here}
-            declared = {i for i, ours in numbers.items() if i in account.gone and not ours <= self.results.keys()}
-            assert lost == declared, f"{outbox} {stream}"
-
     def sent_is_stored_or_dropped_or_held(self) -> None:
-        """Beside what an older hub forgot behind records that are still held. After a birth the hub's books say so."""
         self.say_birth(None)
-        nowhere = Counter(stream for outbox, stream, _ in self.nowhere() if outbox == self.outbox.id)
-        for stream, sent in self.outbox.last().items():
-            account = self.account(stream)
-            assert account.balance() == (sent, self.outbox.held()[stream], nowhere[stream]), f"{stream}: {account}"
-
-    def account(self, stream: Stream) -> Account:
-        return self.hub.ledger.snapshot(Key(AGENT, self.outbox.id, stream))
+        self.model.sent_is_stored_or_dropped_or_held(self.agent)
 
     def send_all(self, stream: Stream) -> None:
         after = 0
@@ -486,9 +407,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         if fetch.outbox not in (None, self.outbox.id) or asked <= self.outbox.last()[stream]:
             return
         by = self.outbox.go_beyond({stream: asked})[stream]
-        numbers = self.given.get((self.outbox.id, stream), {})
-        fresh = {number + by: n for number, n in numbers.items() if number > asked - by}
-        self.given[self.outbox.id, stream] = {i: n for i, n in numbers.items() if i <= asked - by} | fresh
+        self.model.shift(self.outbox.id, stream, asked - by, by)
         self.forget_what_is_nowhere()
 
 
