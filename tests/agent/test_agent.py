@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,29 @@ def bench(tmp_path: Path, peer: Peer, children: Children) -> Bench:
     return Bench(tmp_path, peer, children)
 
 
+class Log:
+    """A logger's file, and the device that reads it."""
+
+    def __init__(self, bench: Bench) -> None:
+        bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
+        self.path = bench.folder / "log.csv"
+        self.path.touch()
+
+    def write(self, lines: range) -> None:
+        with self.path.open("a") as file:
+            file.writelines(f"2026-01-01 00:00:00,{n}\n" for n in lines)
+
+
+def lines_heard(peer: Peer) -> list[int]:
+    """Return the numbers of all lines that have arrived, in order."""
+    return [event["data"]["n"] for event in peer.all("event") if event["name"] == "hires"]
+
+
+def ended(child: Child) -> bool:
+    child.signal(signal.SIGTERM)
+    return child.process.wait(10) == 0
+
+
 def cpu_s(child: Child) -> float:
     fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -61,8 +83,7 @@ def test_readings_arrive_and_the_end_is_said(bench: Bench, peer: Peer) -> None:
         child = bench.started()
         assert cpu_s(child) < 1.5, "a start is quick; counted in CPU seconds, for the machine may be busy"
         eventually(lambda: len(peer.points()) >= 20)
-        child.signal(signal.SIGTERM)
-        assert child.process.wait(10) == 0
+        assert ended(child)
     assert {(d, m, v) for d, m, _, v in peer.points()} == {("d-1", "a", 12.3), ("d-1", "b", 65_538)}
     assert min(t % 200 for _, _, t, _ in peer.points()) <= 50, "the schedule follows the clock; a busy machine is late"
     eventually(lambda: [p["reason"] for p in peer.presences] == ["stopped"])
@@ -91,23 +112,15 @@ def test_a_killed_agent_leaves_its_will_and_comes_back_with_a_higher_session(ben
     assert peer.births[0]["outbox"] == peer.births[1]["outbox"]
 
 
+@pytest.mark.patient
 def test_nothing_is_lost_or_doubled_over_kills(bench: Bench, peer: Peer, broker: Mosquitto) -> None:
     """A logger's file, the agent killed again and again, receipts lost half of the time, the broker killed once."""
     bench.text += "backlog_share = 1\n"
-    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
-    log = bench.folder / "log.csv"
-    log.touch()
-    written = 0
-
-    def hires() -> list[dict[str, Any]]:
-        return [event for event in peer.all("event") if event["name"] == "hires"]
-
+    log = Log(bench)
     for round_ in range(8):
         peer.answers = round_ % 2 == 0
         child = bench.started()
-        with log.open("a") as file:
-            file.writelines(f"2026-01-01 00:00:00,{n}\n" for n in range(written, written + 1_500))
-        written += 1_500
+        log.write(range(round_ * 1_500, (round_ + 1) * 1_500))
         more_than(peer.batches, len(peer.batches) + round_ % 3)
         if round_ == 5:
             broker.kill()
@@ -117,76 +130,68 @@ def test_nothing_is_lost_or_doubled_over_kills(bench: Bench, peer: Peer, broker:
         child.kill()
     peer.answers = True
     child = bench.started()
-    eventually(lambda: len(hires()) >= written, 60)
-    child.signal(signal.SIGTERM)
-    child.process.wait(10)
-    numbers = [event["data"]["n"] for event in hires()]
-    assert numbers == list(range(written)), "each line once, in order"
+    eventually(lambda: len(lines_heard(peer)) >= 12_000, 60)
+    assert ended(child)
+    assert lines_heard(peer) == list(range(12_000)), "each line once, in order"
     assert peer.changed == []
     assert len(peer.records) == 1
 
 
+@pytest.mark.patient
 def test_an_agent_out_of_an_older_image_of_its_disk_loses_nothing_new(
     bench: Bench, peer: Peer, broker: Mosquitto
 ) -> None:
     """Its numbers were given before, to records that the hub has: what it says anew must not pass for those."""
-    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
-    log = bench.folder / "log.csv"
-    log.touch()
-
-    def lives(lines: range) -> None:
-        child = bench.started()
-        write(lines)
-        eventually(lambda: lines[-1] in numbers(), 30)
-        child.signal(signal.SIGTERM)
-        assert child.process.wait(10) == 0
-
-    def write(lines: range) -> None:
-        with log.open("a") as file:
-            file.writelines(f"2026-01-01 00:00:00,{n}\n" for n in lines)
-
-    def numbers() -> list[int]:
-        return sorted(event["data"]["n"] for event in peer.all("event") if event["name"] == "hires")
-
-    def held() -> int:
-        return int((bench.status()["outbox"] or {"bytes": 0})["bytes"])
-
-    def holds_more_than(size: int) -> bool:
-        return held() > size
-
-    lives(range(100))
-    image, lines = shutil.copytree(bench.folder / "state", bench.folder / "image"), log.read_text()
-    lives(range(100, 200))
-    lives(range(200, 300))
+    log = Log(bench)
+    lives(bench, peer, log, range(100))
+    image, lines = shutil.copytree(bench.folder / "state", bench.folder / "image"), log.path.read_text()
+    lives(bench, peer, log, range(100, 200))
+    lives(bench, peer, log, range(200, 300))
     shutil.rmtree(bench.folder / "state")
     shutil.move(image, bench.folder / "state")
-    log.write_text(lines)
+    log.path.write_text(lines)
 
     broker.kill()
-    for some in (range(1_000, 1_120), range(1_120, 1_250)):
-        before = held()
-        child = bench.start()
-        write(some)
-        eventually(partial(holds_more_than, before + 10_000))
-        if some[0] == 1_000:
-            child.kill()  # an older copy that is started once more before it has met the hub
+    records_alone(bench, log, range(1_000, 1_120)).kill()  # it is started once more before it has met the hub
+    child = records_alone(bench, log, range(1_120, 1_250))
     broker.start()
 
-    eventually(lambda: 1_249 in numbers(), 30)
-    assert numbers() == [*range(300), *range(1_000, 1_250)]
+    eventually(lambda: 1_249 in lines_heard(peer), 30)
+    assert sorted(lines_heard(peer)) == [*range(300), *range(1_000, 1_250)]
     assert peer.changed == []
     assert len(peer.records) <= 3, "one outbox"
     sessions = [birth["session"] for birth in peer.births]
     assert sessions[-1] > max(earlier for earlier in sessions if earlier != sessions[-1])
     assert "older copy" in child.said()
-    child.signal(signal.SIGTERM)
-    assert child.process.wait(10) == 0
+    assert ended(child)
+
+
+def lives(bench: Bench, peer: Peer, log: Log, lines: range) -> None:
+    """An agent starts, delivers lines and ends."""
+    child = bench.started()
+    log.write(lines)
+    eventually(lambda: lines[-1] in lines_heard(peer), 30)
+    assert ended(child)
+
+
+def records_alone(bench: Bench, log: Log, lines: range) -> Child:
+    """An agent starts without a hub, and keeps lines."""
+    before = held_bytes(bench)
+    child = bench.start()
+    log.write(lines)
+    eventually(lambda: held_bytes(bench) > before + 10_000)
+    return child
+
+
+def held_bytes(bench: Bench) -> int:
+    return int((bench.status()["outbox"] or {"bytes": 0})["bytes"])
 
 
 def more_than(found: list[Any], count: int, within_s: float = 10) -> None:
     eventually(lambda: len(found) > count, within_s)
 
 
+@pytest.mark.patient
 def test_readings_of_a_machine_that_began_in_1970_arrive_with_their_true_times(
     bench: Bench, peer: Peer, broker: Mosquitto
 ) -> None:
@@ -195,8 +200,8 @@ def test_readings_of_a_machine_that_began_in_1970_arrive_with_their_true_times(
     clock.jump(-1_790_000_000)
 
     def holds(more: int) -> None:
-        least = (bench.status()["outbox"] or {"bytes": 0})["bytes"] + more
-        eventually(lambda: (bench.status()["outbox"] or {"bytes": 0})["bytes"] >= least)
+        least = held_bytes(bench) + more
+        eventually(lambda: held_bytes(bench) >= least)
 
     with meter(bench):
         broker.kill()
@@ -210,8 +215,7 @@ def test_readings_of_a_machine_that_began_in_1970_arrive_with_their_true_times(
         holds(200)
         broker.start()
         eventually(lambda: peer.points() and peer.points()[-1][2] > now_ms() - 2_000, 30)
-        child.signal(signal.SIGTERM)
-        assert child.process.wait(10) == 0
+        assert ended(child)
     times = sorted({t for _, metric, t, _ in peer.points() if metric == "a"})
     assert begun - 1_500 <= times[0]
     assert times[-1] <= now_ms() + 1_500
@@ -221,16 +225,15 @@ def test_readings_of_a_machine_that_began_in_1970_arrive_with_their_true_times(
     assert peer.changed == []
 
 
+@pytest.mark.patient
 def test_a_fetch_brings_exactly_what_is_held_and_says_what_is_not(bench: Bench, peer: Peer) -> None:
-    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
-    log = bench.folder / "log.csv"
-    log.write_text("".join(f"2026-01-01 00:00:00,{n}\n" for n in range(1, 6)))
+    log = Log(bench)
+    log.write(range(1, 6))
     bench.started()
     eventually(lambda: len(peer.all("event")) == 5)
     eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 0)
     peer.answers = False
-    with log.open("a") as file:
-        file.writelines(f"2026-01-01 00:00:00,{n}\n" for n in range(6, 11))
+    log.write(range(6, 11))
     eventually(lambda: len(peer.all("event")) == 5 and any(batch["first"] == 6 for batch in peer.batches))
     outbox = peer.births[-1]["outbox"]
     fetch = {"type": "fetch", "agent": "agent-1", "issued_at": now_ms(), "outbox": outbox, "stream": "backlog"}
@@ -250,14 +253,12 @@ def test_a_fetch_brings_exactly_what_is_held_and_says_what_is_not(bench: Bench, 
 
 
 def test_a_throttled_agent_holds_its_backlog_and_goes_on_with_the_rest(bench: Bench, peer: Peer) -> None:
-    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
-    log = bench.folder / "log.csv"
-    log.touch()
+    log = Log(bench)
     with meter(bench):
         peer.retry_after_ms = 3_600_000
         child = bench.started()
         eventually(lambda: peer.points() and "asks to hold the backlog" in child.said())
-        log.write_text("".join(f"2026-01-01 00:00:00,{n}\n" for n in range(100)))
+        log.write(range(100))
         eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 100)
         live = len(peer.points())
         eventually(lambda: len(peer.points()) > live + 5)
@@ -268,9 +269,9 @@ def test_a_throttled_agent_holds_its_backlog_and_goes_on_with_the_rest(bench: Be
         eventually(lambda: len(peer.all("event")) == 100, 30)
 
 
+@pytest.mark.patient
 def test_a_silent_hub_gets_the_same_again(bench: Bench, peer: Peer) -> None:
-    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
-    (bench.folder / "log.csv").write_text("2026-01-01 00:00:00,1\n")
+    Log(bench).write(range(1, 2))
     peer.answers = False
     bench.started()
     eventually(lambda: len(peer.batches) >= 2, 20)
@@ -279,6 +280,7 @@ def test_a_silent_hub_gets_the_same_again(bench: Bench, peer: Peer) -> None:
     eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 0, 30)
 
 
+@pytest.mark.patient
 def test_a_dead_device_does_not_delay_another_and_is_reported_once(bench: Bench, peer: Peer) -> None:
     with meter(bench) as device:
         bench.device("dead", "meter", "modbus", host="127.0.0.1", port=free_port())
@@ -372,6 +374,7 @@ def test_configuration_is_applied_verified_refused_and_survives(bench: Bench, pe
         assert peer.births[-1]["devices"][0]["version"] == 9
 
 
+@pytest.mark.patient
 def test_a_change_is_rolled_back_when_the_hub_stays_away(bench: Bench, peer: Peer) -> None:
     with meter(bench) as device:
         bench.started()
@@ -387,6 +390,7 @@ def test_a_change_is_rolled_back_when_the_hub_stays_away(bench: Bench, peer: Pee
         assert "5 s" in peer.all("reported")[-1]["reason"]
 
 
+@pytest.mark.patient
 def test_a_refused_connection_is_tried_again_and_said_once(tmp_path: Path, children: Children) -> None:
     with mosquitto(tmp_path / "closed", "allow_anonymous false\n") as broker:
         bench = Bench(tmp_path, Peer(broker.port), children)
@@ -395,8 +399,7 @@ def test_a_refused_connection_is_tried_again_and_said_once(tmp_path: Path, child
         assert child.running
         assert child.said().count("no session with") == 1
         assert "ot authori" in child.said()
-        child.signal(signal.SIGTERM)
-        assert child.process.wait(10) == 0
+        assert ended(child)
 
 
 def test_a_quiet_agent_keeps_its_promise(bench: Bench, peer: Peer) -> None:

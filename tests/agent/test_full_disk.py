@@ -141,6 +141,7 @@ class Logger:
 
 
 @pytest.mark.services
+@pytest.mark.patient
 def test_an_agent_that_starts_on_a_full_disk_delivers_and_goes_on(
     disk: SmallDisk, tmp_path: Path, peer: Peer, broker: Mosquitto, children: Children
 ) -> None:
@@ -163,6 +164,7 @@ def test_an_agent_that_starts_on_a_full_disk_delivers_and_goes_on(
 
 
 @pytest.mark.services
+@pytest.mark.patient
 def test_an_agent_that_can_write_nothing_connects_and_delivers(
     tmp_path: Path, peer: Peer, broker: Mosquitto, children: Children
 ) -> None:

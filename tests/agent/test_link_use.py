@@ -17,7 +17,7 @@ from services.peer import Peer, now_ms
 from services.process import Child, Children
 from services.wait import eventually
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.patient]
 BUDGET_MB = 1_000
 
 

@@ -52,6 +52,6 @@ def test_no_hub_dependency_is_importable(alone: Path) -> None:
 def test_the_agents_tests_pass_without_the_hub(alone: Path, tmp_path: Path) -> None:
     said = run(
         alone, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", tmp_path / "pytest",
-        "-m", "not scale and not browser", "tests/agent", within_s=540, env=of_this_run_only(),
+        "-m", "not scale and not browser and not patient", "tests/agent", within_s=540, env=of_this_run_only(),
     )  # fmt: skip
     assert " passed" in said, said[-2000:]

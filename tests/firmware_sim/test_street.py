@@ -56,52 +56,64 @@ def registers(port: int, first: int, count: int, *, inputs: bool = False) -> lis
     return asyncio.run(read())
 
 
-def test_a_street_listens_and_lives(tmp_path: Path, children: Children) -> None:
-    described = street(children, tmp_path / "street", "--speed", "5")
-    assert [agent["id"] for agent in described["agents"]] == ["station-road", "mill-creek", "town-hall", "junction-12"]
-    profiles = load_profiles()
-    settings: dict[str, Any] = {}
+DRIVERS = {
+    "air-1": "modbus",
+    "noise-1": "modbus",
+    "flood-1": "modbus",
+    "creek-1": "tail",
+    "kiosk-1": "simulated",
+    "signal-1": "simulated",
+}
+
+
+def configured_devices(described: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what the agents' configurations say of their devices."""
+    found: dict[str, dict[str, Any]] = {}
     for agent in described["agents"]:
         configured = tomllib.loads(Path(agent["config"]).read_text())
         assert configured["data"] == "state"
-        for device in configured["devices"]:
-            assert device["profile"] in profiles
-            settings[device["id"]] = device
-    assert {name: device["driver"] for name, device in settings.items()} == {
-        "air-1": "modbus",
-        "noise-1": "modbus",
-        "flood-1": "modbus",
-        "creek-1": "tail",
-        "kiosk-1": "simulated",
-        "signal-1": "simulated",
-    }
-    for name, device in settings.items():
+        found |= {device["id"]: device for device in configured["devices"]}
+    return found
+
+
+def test_a_street_writes_its_agents_configurations(tmp_path: Path, children: Children) -> None:
+    described = street(children, tmp_path / "street")
+    assert [agent["id"] for agent in described["agents"]] == ["station-road", "mill-creek", "town-hall", "junction-12"]
+    devices = configured_devices(described)
+    assert {name: device["driver"] for name, device in devices.items()} == DRIVERS
+    assert {device["profile"] for device in devices.values()} <= load_profiles().keys()
+    for name, device in devices.items():
         if device["driver"] != "tail":
             assert device["settings"]["port"] == port_of(described, name)
+    log = Path(described["agents"][1]["config"]).parent / devices["creek-1"]["settings"]["path"]
+    assert Path(address(described, "creek-1")) == log.resolve()
 
-    # everything moves within seconds
-    for name, first, inputs in (("air-1", 7, False), ("noise-1", 0, True), ("flood-1", 0, True)):
-        port = port_of(described, name)
-        before = registers(port, first, 3, inputs=inputs)
-        eventually(lambda port=port, first=first, inputs=inputs, before=before: (  # type: ignore[misc]
-            registers(port, first, 3, inputs=inputs) != before
-        ))  # fmt: skip
+
+def test_a_street_lives_and_ends(tmp_path: Path, children: Children) -> None:
+    described = street(children, tmp_path / "street", "--speed", "5")
+    for device, first, inputs in (("air-1", 7, False), ("noise-1", 0, True), ("flood-1", 0, True)):
+        moves(port_of(described, device), first, inputs=inputs)
     signal_port = port_of(described, "signal-1")
     eventually(lambda: ask(signal_port, {"op": "read"})["metrics"]["phase_2"] == "green", within_s=20)
     assert "paper_left" in ask(port_of(described, "kiosk-1"), {"op": "read", "device": "kiosk-1"})["metrics"]
-
-    # the logger writes present times
-    log = Path(address(described, "creek-1"))
-    assert log == (Path(described["agents"][1]["config"]).parent / settings["creek-1"]["settings"]["path"]).resolve()
-    lines = eventually(lambda: (found := log.read_text().splitlines())[3:] and found, within_s=20)
-    written = datetime.strptime(lines[-1].split(",")[0], "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
-    assert abs((datetime.now(UTC) - written).total_seconds()) < 15
+    writes_present_times(Path(address(described, "creek-1")))
 
     child = children.started[-1]
     assert "modbus-tcp://127.0.0.1:" in child.said()
     assert child.stop() == 0
     assert child.said().splitlines()[-1] == "The street is closed."
     assert not listens(signal_port)
+
+
+def moves(port: int, first: int, *, inputs: bool) -> None:
+    before = registers(port, first, 3, inputs=inputs)
+    eventually(lambda: registers(port, first, 3, inputs=inputs) != before)
+
+
+def writes_present_times(log: Path) -> None:
+    lines = eventually(lambda: log.read_text().splitlines()[3:], within_s=20)
+    written = datetime.strptime(lines[-1].split(",")[0], "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
+    assert abs((datetime.now(UTC) - written).total_seconds()) < 15
 
 
 def test_a_second_start_keeps_the_ports_that_are_free(tmp_path: Path, children: Children) -> None:
