@@ -45,7 +45,7 @@ def test_what_was_acknowledged_survives_kill_9(
     env = {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     for _ in range(4):
         child = children.start([sys.executable, "-m", "suites.series.writer", store_name, folder], env=env)
-        most = seed.randint(1, 400)
+        most = seed.randint(1, 150)
         eventually(lambda: not child.running or len(acknowledged(child.said())) >= most, within_s=30)  # noqa: B023
         assert child.running, child.said()
         child.kill()
