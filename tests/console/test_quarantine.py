@@ -106,6 +106,29 @@ def test_a_viewer_sees_and_does_not_release(hall: Street) -> None:
     assert values(hall) == []
 
 
+def test_what_the_hub_knows_by_now_is_released_as_it_is(hall: Street) -> None:
+    hall.enrol("hall", {"air-1": "no-such-profile"}, session=2)
+    hall.readings("hall", "air-1", times=[hall.now() - 1_000], temp=[25.0])
+    client = sign_in(hall, Role.OPERATOR)
+
+    def unknown() -> Element:
+        return read(client.get("/quarantine").text).one(id="unknown")
+
+    assert "Unknown profile" in unknown().text
+    assert "the hub has no such profile" in unknown().text
+    assert unknown().all("form") == []
+
+    hall.enrol("hall", {"air-1": "air-station"}, session=3)
+    form = fields(unknown())
+    for act, told in (("preview", "1 would be released."), ("release", "1 was released.")):
+        answer = client.post("/quarantine/release-known", data=form | {"act": act}, headers=csrf(client))
+        assert told in read(answer.text).text
+    assert values(hall) == [(True, 25.0)]
+    assert "3 records." in waiting(client).text, "what waits for its times still does"
+    viewer = sign_in(hall, Role.VIEWER)
+    assert viewer.post("/quarantine/release-known", data=form, headers=csrf(viewer)).status_code == 403
+
+
 def test_the_overview_leads_there(hall: Street) -> None:
     client = sign_in(hall, Role.VIEWER)
     assert [link.text for link in read(client.get("/").text).all("a", href="/quarantine")] == [

@@ -88,9 +88,9 @@ def numbers(ranges: list[list[int]]) -> list[int]:
     return [number for first, last in ranges for number in range(first, last + 1)]
 
 
-def read_up_to(agent: Agent) -> int:
-    """How many bytes of the file the agent has taken into its outbox."""
+def read_up_to(agent: Agent, device: str = "numbers") -> int:
+    """How many bytes of a device's file the agent has taken into its outbox."""
     db = sqlite3.connect(f"file:{agent.folder / 'state' / 'outbox.sqlite'}?mode=ro", uri=True)
-    row = db.execute("SELECT json_extract(value, '$.offset') FROM positions WHERE device = 'numbers'").fetchone()
+    row = db.execute("SELECT json_extract(value, '$.offset') FROM positions WHERE device = ?", (device,)).fetchone()
     db.close()
     return int(row[0]) if row else 0

@@ -1,4 +1,4 @@
-"""`lamplighter quarantine`: what could not be taken, and the release of what came with impossible times."""
+"""`lamplighter quarantine`: what could not be taken, and the release of what can be taken after all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lamplighter_hub.cli.show import Column, clock
 from lamplighter_hub.cli.words import Limit, moment, shift_ms
 from lamplighter_hub.quarantine.shifts import write_shift
 
-app = group("list", "Quarantine: what the hub could not take and why; release what came with impossible times.")
+app = group("list", "Quarantine: what the hub could not take and why; release what it can take after all.")
 
 COLUMNS = (
     Column("id", "id"),
@@ -50,6 +50,10 @@ Shift = Annotated[
     int | None, typer.Option("--shift", parser=shift_ms, metavar="SPAN", help="Move their times: 2h, -35d, 20782d4h.")
 ]
 AsReceived = Annotated[bool, typer.Option("--as-received", help="The newest time of each becomes its arrival.")]
+AsTheyAre = Annotated[
+    bool,
+    typer.Option("--as-they-are", help="Their times are right; the hub knows their device or metric now."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what would become of them.")]
 Arrived = Annotated[
     int | None,
@@ -65,15 +69,17 @@ ArrivedBefore = Annotated[
 def list_entries(
     at: Session, agent: Agent = "", device: OfDevice = "", reason: Reason = "", limit: Limit = 100
 ) -> None:
-    """List what was set aside, the newest first, and how what waits for its times can be released.
+    """List what was set aside, the newest first, and how what waits can be released.
 
     [bold]lamplighter quarantine --agent pole-17 --reason unknown_device[/bold]
     """
     asked = {"agent": agent, "device": device, "reason": reason}
     at.show.table(list(at.hub.items("/quarantine", asked, limit=limit)), COLUMNS, "nothing is in quarantine")
     if not at.show.as_json:
-        for found in _clocks(at, agent, device):
+        for found in _of("/quarantine-clocks", at, agent, device):
             at.show.note(_advice(found))
+        for found in _of("/quarantine-unknown", at, agent, device):
+            at.show.note(_told_of_unknown(found))
 
 
 @app.command("show")
@@ -95,19 +101,22 @@ def release(
     device: OfDevice = "",
     shift: Shift = None,
     as_received: AsReceived = False,
+    as_they_are: AsTheyAre = False,
     dry_run: DryRun = False,
     start: Arrived = None,
     end: ArrivedBefore = None,
 ) -> None:
-    """Store what was set aside for its times, with the right ones. Look first with --dry-run.
+    """Store what was set aside, with the right times, or because the hub knows it now. Look first with --dry-run.
 
     [bold]lamplighter quarantine release --device air-1 --shift 20782d4h --dry-run[/bold]
 
     [bold]lamplighter quarantine release --agent pole-17 --shift -8h[/bold]           a clock that shows another zone
 
     [bold]lamplighter quarantine release --device air-1 --as-received[/bold]          if each was sent at once
+
+    [bold]lamplighter quarantine release --device air-1 --as-they-are[/bold]          its profile has the metric now
     """
-    if (shift is None) is not as_received:
+    if [shift is not None, as_received, as_they_are].count(True) != 1:
         raise Failed("say what the right times are", _ways(at, agent, device))
     asked = {
         "ids": entries or [],
@@ -117,6 +126,7 @@ def release(
         "to": end,
         "shift_ms": shift,
         "as_received": as_received,
+        "as_they_are": as_they_are,
         "dry_run": dry_run,
     }
     done = _release(at, asked)
@@ -156,14 +166,14 @@ def _told(done: Mapping[str, Any], verb: str) -> str:
     return text + (f"; {done['staying']:,} stay" if done["staying"] else "")
 
 
-def _clocks(at: Session, agent: str, device: str) -> list[dict[str, Any]]:
-    found = at.hub.get("/quarantine-clocks")
+def _of(path: str, at: Session, agent: str, device: str) -> list[dict[str, Any]]:
+    found = at.hub.get(path)
     return [one for one in found if agent in {"", one["agent"]} and device in {"", one["device"]}]
 
 
 def _ways(at: Session, agent: str, device: str) -> str:
-    found = [one for one in _clocks(at, agent, device) if one["shift_ms"] is not None]
-    ways = "give --shift SPAN, or --as-received if each was sent at once"
+    found = [one for one in _of("/quarantine-clocks", at, agent, device) if one["shift_ms"] is not None]
+    ways = "give --shift SPAN, --as-received if each was sent at once, or --as-they-are if their times are right"
     return (
         f"{ways}; for {found[0]['device']} it would be --shift {write_shift(found[0]['shift_ms'])}" if found else ways
     )
@@ -175,3 +185,11 @@ def _advice(found: Mapping[str, Any]) -> str:
     if found["shift_ms"] is None:
         return f"{text}{command} --shift SPAN, or --as-received if each was sent at once"
     return f"{text}{command} --shift {write_shift(found['shift_ms'])}"
+
+
+def _told_of_unknown(found: Mapping[str, Any]) -> str:
+    what = " ".join(part for part in (found["reason"], found["field"]) if part)
+    text = f"{found['device'] or found['agent']}: {found['entries']:,} wait, {what}: "
+    if found["why"]:
+        return f"{text}{found['why']}"
+    return f"{text}known by now: lamplighter quarantine release --device {found['device']} --as-they-are"

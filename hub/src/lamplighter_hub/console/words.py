@@ -53,6 +53,7 @@ QUARANTINE: Final = {
     "foreign_device": N_("Device of another agent"),
     "unknown_profile": N_("Unknown profile"),
     "bad_record": N_("Record cannot be read"),
+    "unknown_metric": N_("Metric that the profile does not have"),
     "bad_value": N_("Value of the wrong type"),
     "impossible_time": N_("Impossible time"),
     "bad_envelope": N_("Message cannot be read"),

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, groupby
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from pydantic_core import to_json
 
 from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.ingest.kept import BAD_VALUE, UNKNOWN_METRIC, Origin, Why, keep_record
 from lamplighter_hub.ingest.newcomers import Newcomers
-from lamplighter_hub.ingest.times import Origin, hold, parted, possible
+from lamplighter_hub.ingest.times import hold, parted, possible
 from lamplighter_hub.series.store import Mark, StoredEvent
-from lamplighter_protocols.errors import BadField, WireError
+from lamplighter_protocols.errors import BadField
 from lamplighter_protocols.profile import Profile
 from lamplighter_protocols.quality import check_record
 from lamplighter_protocols.readings import ReadingsRecord
@@ -96,7 +97,7 @@ def _marks(agent: str, header: Header, fresh: list[bool], taken: list[bool]) -> 
 def _take_record(group: Group, origin: Origin, number: int, record: Record | BadRecord, owner: OwnerProfile) -> bool:
     """Take one new record; False when it went into quarantine as a whole."""
     if isinstance(record, BadRecord):
-        refuse_part(group, origin.agent, "bad_record", record.raw, record.error)
+        _refuse(group, origin.agent, record)
         return False
     if isinstance(record, ReadingsRecord):
         return _take_readings(group, origin, number, record, owner)
@@ -118,31 +119,53 @@ def _timed(group: Group, record: Told, origin: Origin) -> Told:
 
 
 def _take_readings(group: Group, origin: Origin, number: int, record: ReadingsRecord, owner: OwnerProfile) -> bool:
-    profile = _profile(group, origin.agent, record, owner)
+    profile = _profile(group, origin, number, record, owner)
     if profile is None:
         return False
     good, odd = parted(record, group.now_ms)
-    stored, refused = take_readings(group, origin, good, profile) if good else (False, False)
+    stored, refused = take_readings(group, origin, good, profile) if good else (False, [])
     kept = stored or not (refused or odd)
     if odd:
         hold(group, origin, number, odd, counted=not kept)
+    if good and refused:
+        keep_refused(group, origin, number, good, refused, counted=not (kept or odd))
     return kept
 
 
-def take_readings(group: Group, origin: Origin, record: ReadingsRecord, profile: Profile) -> tuple[bool, bool]:
-    """Take readings whose times are right; return whether any is stored, and whether any was set aside."""
+def take_readings(group: Group, origin: Origin, record: ReadingsRecord, profile: Profile) -> tuple[bool, list[Why]]:
+    """Take readings whose times are right; return whether any is stored, and why which metrics are not."""
     columns, refused = check_record(profile, record)
-    for error in refused:
-        metric = error.field.removeprefix("m.")
-        part = record.model_copy(update={"m": {metric: record.m.get(metric, [])}, "q": {}})
-        refuse_part(group, origin.agent, "bad_value", part.model_dump(mode="json"), error, record.device)
     judged = group.judgement.of(profile, record.device, columns, filling=origin.filling)
     group.samples += judged
-    return bool(judged), bool(refused)
+    return bool(judged), [why_refused(profile, error) for error in refused]
+
+
+def why_refused(profile: Profile, error: BadField) -> Why:
+    """Return why a metric is set aside: `error` is what `check_record` says of it."""
+    return Why(BAD_VALUE if metric_of(error.field) in profile.metrics else UNKNOWN_METRIC, error)
+
+
+def metric_of(field: str) -> str:
+    """Return the metric that a refusal of `check_record` names."""
+    return field.removeprefix("m.")
+
+
+def keep_refused(
+    group: Group, origin: Origin, number: int, record: ReadingsRecord, refused: Sequence[Why], *, counted: bool
+) -> None:
+    """Set metrics of a record aside, each for itself; the ledger counts the record once."""
+    for why in refused:
+        metric = metric_of(why.error.field)
+        part = {
+            "m": {name: column for name, column in record.m.items() if name == metric},
+            "q": {name: flags for name, flags in record.q.items() if name == metric},
+        }
+        keep_record(group, origin, number, record.model_copy(update=part), why, counted=counted)
+        counted = False
 
 
 def _take_event(group: Group, origin: Origin, number: int, record: EventRecord, owner: OwnerProfile) -> bool:
-    if _profile(group, origin.agent, record, owner) is None:
+    if _profile(group, origin, number, record, owner) is None:
         return False
     if record.clock or not possible(record.t, group.now_ms):
         hold(group, origin, number, record)
@@ -151,11 +174,13 @@ def _take_event(group: Group, origin: Origin, number: int, record: EventRecord, 
     return True
 
 
-def _profile(group: Group, agent: str, record: ReadingsRecord | EventRecord, owner: OwnerProfile) -> Profile | None:
+def _profile(
+    group: Group, origin: Origin, number: int, record: ReadingsRecord | EventRecord, owner: OwnerProfile
+) -> Profile | None:
     """Return the profile of a record whose device can be believed; else quarantine it."""
-    profile = owner(agent, record.device)
+    profile = owner(origin.agent, record.device)
     if isinstance(profile, str):
-        _refuse_record(group, agent, profile, record, not_ours(profile))
+        keep_record(group, origin, number, record, Why(profile, not_ours(profile)))
         return None
     return profile
 
@@ -165,15 +190,8 @@ def not_ours(reason: str) -> BadField:
     return BadField(_HINTS.get(reason, reason), "device")
 
 
-def _refuse_record(
-    group: Group, agent: str, reason: str, record: ReadingsRecord | EventRecord, error: BadField
-) -> None:
-    refuse_part(group, agent, reason, record.model_dump(mode="json"), error, record.device)
-
-
-def refuse_part(group: Group, agent: str, reason: str, part: Any, error: WireError, device: str = "") -> None:
-    """Put one record of a batch into quarantine as JSON."""
-    if not device and isinstance(part, dict):
-        device = str(part.get("device", ""))[:64]
-    payload = to_json(part, inf_nan_mode="constants")
-    group.refuse(agent, Channel.BATCH, reason, payload, error, device)
+def _refuse(group: Group, agent: str, record: BadRecord) -> None:
+    """Put a record that cannot be read into quarantine as JSON."""
+    device = str(record.raw.get("device", ""))[:64] if isinstance(record.raw, dict) else ""
+    payload = to_json(record.raw, inf_nan_mode="constants")
+    group.refuse(agent, Channel.BATCH, "bad_record", payload, record.error, device)

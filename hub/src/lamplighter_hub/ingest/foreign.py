@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from lamplighter_hub.ingest.batches import OwnerProfile, not_ours
+from lamplighter_hub.ingest.batches import OwnerProfile, not_ours, why_refused
 from lamplighter_hub.ingest.group import Group
-from lamplighter_hub.ingest.times import Origin, hold_pack, possible
+from lamplighter_hub.ingest.kept import Origin, Why, keep_pack, span
+from lamplighter_hub.ingest.times import hold_pack, possible
 from lamplighter_hub.series.store import TimeSeries
 from lamplighter_protocols.field.senml import to_readings
 from lamplighter_protocols.quality import check_record
 from lamplighter_protocols.readings import Reading, Value, columnar
-from lamplighter_protocols.topics import Channel
 
 Same = tuple[str, int, Value | None]
 """Metric, time and value of a reading; its quality may have been judged since."""
@@ -39,19 +39,21 @@ class Foreign(NamedTuple):
 def take_senml(group: Group, pack: Foreign, owner: OwnerProfile, known: Known) -> None:
     """Take a SenML pack into the group. Raises WireError when it cannot be read."""
     profile = owner(pack.agent, pack.device)
+    origin = Origin(pack.agent, pack.arrived_ms)
     if isinstance(profile, str):
-        group.refuse(pack.agent, Channel.SENML, profile, pack.payload, not_ours(profile), pack.device)
+        keep_pack(group, origin, pack.device, pack.payload, Why(profile, not_ours(profile)))
         return
     found = to_readings(profile, pack.device, pack.payload, pack.arrived_ms)
     readings = [reading for reading in found if possible(reading.t, pack.arrived_ms)]
     if len(readings) < len(found):
         odd = [reading.t for reading in found if not possible(reading.t, pack.arrived_ms)]
-        hold_pack(group, Origin(pack.agent, pack.arrived_ms), pack.device, pack.payload, odd)
+        hold_pack(group, origin, pack.device, pack.payload, odd)
     if not readings:
         return
-    columns, refused = check_record(profile, columnar(pack.device, readings))
+    record = columnar(pack.device, readings)
+    columns, refused = check_record(profile, record)
     for wrong in refused:
-        group.refuse(pack.agent, Channel.SENML, "bad_value", pack.payload, wrong, pack.device)
+        keep_pack(group, origin, pack.device, pack.payload, why_refused(profile, wrong), span(record))
     if pack.again:
         names = {column.metric for column in columns}
         new = fresh(group, pack.device, [reading for reading in readings if reading.metric in names], known)

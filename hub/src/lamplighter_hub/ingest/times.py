@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
-from lamplighter_hub.ingest.group import MAX_KEPT_PAYLOAD, Group
-from lamplighter_hub.series.store import Held, Quarantined
-from lamplighter_protocols.envelope import MAX_JSON, MAX_WIRE, wrap
+from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.ingest.kept import Origin, Why, keep_pack, keep_record, span
 from lamplighter_protocols.errors import BadField
 from lamplighter_protocols.readings import ReadingsRecord
 from lamplighter_protocols.records import EventRecord
-from lamplighter_protocols.topics import Channel
 
 REASON: Final = "impossible_time"
 EARLIEST_MS: Final = 1_577_836_800_000
@@ -20,19 +18,6 @@ AHEAD_MS: Final = 10 * 60 * 1000
 
 UNSYNCED: Final = BadField("its agent does not know how wrong the clock was: release it with a shift", "clock")
 """The times may look well; the agent that made them says that they are not to be believed."""
-
-
-class Origin(NamedTuple):
-    """Where records came from, and when (ms). A foreign device has no outbox and no stream.
-
-    `filling` says that what lies before them may still come: their agent holds a backlog, or they are late themselves.
-    """
-
-    agent: str
-    arrived_ms: int
-    outbox: str = ""
-    stream: str = ""
-    filling: bool = False
 
 
 def possible(t: int, now_ms: int) -> bool:
@@ -47,13 +32,6 @@ def impossible_time(earliest: int, latest: int, now_ms: int) -> BadField | None:
     if latest > now_ms + AHEAD_MS:
         return BadField("more than ten minutes ahead of the hub's clock: set the device's clock", "t")
     return None
-
-
-def span(record: ReadingsRecord | EventRecord) -> tuple[int, int]:
-    """Return the earliest and the latest time (ms) of a record."""
-    if isinstance(record, EventRecord):
-        return record.t, record.t
-    return record.t + min(record.dt), record.t + max(record.dt)
 
 
 def parted(record: ReadingsRecord, now_ms: int) -> tuple[ReadingsRecord | None, ReadingsRecord | None]:
@@ -84,37 +62,15 @@ def hold(
     group: Group, origin: Origin, number: int, record: ReadingsRecord | EventRecord, *, counted: bool = True
 ) -> None:
     """Set a record aside for its times, whole; `counted` as the ledger does, unless another part of it is stored."""
-    held = Held(origin.outbox, origin.stream, number, counted, *span(record))
-    why = UNSYNCED if record.clock else impossible_time(held.earliest, held.latest, origin.arrived_ms)
-    content = record.model_dump_json(exclude={"clock"}).encode()
-    _hold(group, origin, Channel.BATCH, record.device, content, held, why)
+    error = UNSYNCED if record.clock else _wrong(*span(record), origin.arrived_ms)
+    keep_record(group, origin, number, record.model_copy(update={"clock": None}), Why(REASON, error), counted=counted)
 
 
 def hold_pack(group: Group, origin: Origin, device: str, payload: bytes, times: list[int]) -> None:
     """Set the SenML pack of a foreign device aside, as it came, for those of its times that cannot be believed."""
-    held = Held("", "", 0, False, min(times), max(times))
-    why = impossible_time(held.earliest, held.latest, origin.arrived_ms)
-    _hold(group, origin, Channel.SENML, device, payload, held, why)
+    error = _wrong(min(times), max(times), origin.arrived_ms)
+    keep_pack(group, origin, device, payload, Why(REASON, error), (min(times), max(times)))
 
 
-def _hold(
-    group: Group, origin: Origin, channel: Channel, device: str, content: bytes, held: Held, why: BadField | None
-) -> None:
-    kept = content if channel is Channel.SENML else wrap(content)
-    whole = len(kept) <= MAX_WIRE and len(content) <= MAX_JSON
-    group.counts["not_releasable"] += not whole
-    detail = why.detail if why else ""
-    group.quarantined.append(
-        Quarantined(
-            id=group.new_id(),
-            at=origin.arrived_ms,
-            agent=origin.agent,
-            device=device,
-            channel=channel,
-            reason=REASON,
-            field=why.field if why else "t",
-            detail=detail if whole else f"{detail}; too large to be kept whole, so it cannot be released",
-            payload=kept if whole else content[:MAX_KEPT_PAYLOAD],
-            held=held if whole else None,
-        )
-    )
+def _wrong(earliest: int, latest: int, now_ms: int) -> BadField:
+    return impossible_time(earliest, latest, now_ms) or BadField("cannot be believed", "t")

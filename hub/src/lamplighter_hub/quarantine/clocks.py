@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.ingest.times import REASON
 from lamplighter_hub.quarantine.offsets import Run
 
 MOST: Final = 10_000
@@ -53,7 +54,7 @@ class Clocks:
             for device, newest in self._newest(group).items():
                 self._see(device, Run.of(group.now_ms, newest, newest))
         for entry in group.quarantined:
-            if entry.held:
+            if entry.held and entry.reason == REASON:
                 self.watch(entry.agent, entry.device)
 
     def right(self) -> list[Right]:

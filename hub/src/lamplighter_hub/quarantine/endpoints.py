@@ -1,4 +1,4 @@
-"""Quarantine over HTTP: what the hub could not take and why, and the release of what came with wrong times."""
+"""Quarantine over HTTP: what the hub could not take and why, and the release of what can be taken after all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from lamplighter_hub.access.dependencies import Hub, Operator, Viewer
 from lamplighter_hub.errors import NotFound
+from lamplighter_hub.ingest.kept import AS_THEY_ARE
+from lamplighter_hub.ingest.times import REASON
 from lamplighter_hub.quarantine.offsets import Basis
 from lamplighter_hub.quarantine.service import MOST_ENTRIES, Selection, Waiting
 from lamplighter_hub.registry.paging import Cursor, Limit, Page
@@ -36,8 +38,8 @@ class Released(BaseModel):
 class QuarantineEntry(BaseModel):
     """A message or record that was set aside.
 
-    One that came with impossible times and is kept whole is `releasable`; `earliest` and `latest` are its times as the
-    device gave them, `at` is when it arrived.
+    One that came with impossible times, or that waits until the hub knows its device, profile or metric, and is kept
+    whole is `releasable`; `earliest` and `latest` are its times as the device gave them, `at` is when it arrived.
     """
 
     id: str
@@ -108,10 +110,34 @@ def list_clocks(hub: Hub, _: Viewer) -> list[QuarantineClock]:
     return [_clock(found) for found in hub.quarantine.waiting()]
 
 
-class ReleaseRequest(BaseModel):
-    """What to release, and the right times: moved by `shift_ms`, or `as_received`.
+class QuarantineUnknown(BaseModel):
+    """Entries of a device that wait until the hub knows the device, its profile or a metric: one line for each reason.
 
-    Select by `ids`, or by `agent`, `device` and when the entries arrived (`from` inclusive, `to` exclusive).
+    `why` says what still stands against the newest of them; null when they can be released as they are.
+    """
+
+    agent: str
+    device: str
+    reason: str = Field(examples=["unknown_metric"])
+    field: str = Field(examples=["m.pm25"])
+    entries: int
+    why: str | None
+
+
+@router.get("/quarantine-unknown")
+def list_unknown(hub: Hub, _: Viewer) -> list[QuarantineUnknown]:
+    """List what waits until the hub knows its device, its profile or a metric, and whether it does now."""
+    return [
+        QuarantineUnknown.model_validate({**vars(found), "why": found.why or None})
+        for found in hub.quarantine.unknown()
+    ]
+
+
+class ReleaseRequest(BaseModel):
+    """What to release, and the right times: moved by `shift_ms`, `as_received`, or `as_they_are`.
+
+    Select by `ids`, or by `agent`, `device` and when the entries arrived (`from` inclusive, `to` exclusive). Without
+    `ids`, `as_they_are` takes what waited for its device, profile or metric, and the others what came with wrong times.
     """
 
     agent: AgentId | None = None
@@ -124,6 +150,10 @@ class ReleaseRequest(BaseModel):
         default=False,
         description="The newest time of each entry becomes its arrival: right if sent at once.",
     )
+    as_they_are: bool = Field(
+        default=False,
+        description="Their times are right; what was set aside because the hub did not know it is known now.",
+    )
     dry_run: bool = Field(default=False, description="Change nothing; say what all that is selected would become.")
 
     @model_validator(mode="after")
@@ -132,9 +162,15 @@ class ReleaseRequest(BaseModel):
             raise ValueError("ids: name entries, or an agent or device, not both")
         if not (self.ids or self.agent or self.device):
             raise ValueError("device: say which entries: give device, agent or ids")
-        if (self.shift_ms is None) is not self.as_received:
-            raise ValueError("shift_ms: give either shift_ms or as_received")
+        if [self.shift_ms is not None, self.as_received, self.as_they_are].count(True) != 1:
+            raise ValueError("shift_ms: give one of shift_ms, as_received and as_they_are")
         return self
+
+    @property
+    def selection(self) -> Selection:
+        """Which entries."""
+        reasons = AS_THEY_ARE if self.as_they_are else (REASON,)
+        return Selection(self.agent or "", self.device or "", self.ids, self.start, self.end, reasons)
 
 
 class KeptEntry(BaseModel):
@@ -162,12 +198,12 @@ class ReleaseAnswer(BaseModel):
 
 @router.post("/quarantine/release")
 def release(hub: Hub, who: Operator, body: ReleaseRequest) -> ReleaseAnswer:
-    """Store entries that were set aside for their times, with the right ones: all of a call in one commit, once."""
-    selection = Selection(body.agent or "", body.device or "", body.ids, body.start, body.end)
+    """Store entries with the right times, or that can be taken by now: all of a call in one commit, once."""
+    shift_ms = 0 if body.as_they_are else body.shift_ms
     if body.dry_run:
-        found = hub.quarantine.preview(selection, body.shift_ms)
+        found = hub.quarantine.preview(body.selection, shift_ms)
     else:
-        found = hub.quarantine.release(selection, body.shift_ms, who.issuer)
+        found = hub.quarantine.release(body.selection, shift_ms, who.issuer)
     kept = [KeptEntry(id=one.entry, why=one.why) for one in found.kept]
     return ReleaseAnswer.model_validate({**vars(found), "kept": kept})
 

@@ -1,4 +1,7 @@
-"""Releases what was set aside for its times: looks what can be, and has the ingest thread commit it."""
+"""Releases what was kept whole: looks what can be released, and has the ingest thread commit it.
+
+What was set aside for its times is released with the right ones, what waits for its device or profile as it is.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ from lamplighter_hub.ingest.batches import OwnerProfile
 from lamplighter_hub.ingest.desk import Desk
 from lamplighter_hub.ingest.foreign import known_in
 from lamplighter_hub.ingest.group import Group
+from lamplighter_hub.ingest.kept import AS_THEY_ARE, span
 from lamplighter_hub.ingest.release import Corrected, take_release
-from lamplighter_hub.ingest.times import REASON, span
+from lamplighter_hub.ingest.times import REASON
 from lamplighter_hub.quarantine.clocks import Clocks, Right
 from lamplighter_hub.quarantine.content import corrected
 from lamplighter_hub.quarantine.offsets import Run, runs
@@ -43,16 +47,21 @@ PATIENCE_S: Final = 20.0
 
 
 class Selection(NamedTuple):
-    """Which entries: those named, else all of an agent, a device or both that arrived from `start` before `end`."""
+    """Which entries: those named, else all of an agent, a device or both that arrived from `start` before `end`.
+
+    Of an agent or device those that were set aside for one of the `reasons`.
+    """
 
     agent: str = ""
     device: str = ""
     ids: Sequence[str] = ()
     start: int | None = None
     end: int | None = None
+    reasons: Sequence[str] = (REASON,)
 
 
 EVERYTHING: Final = Selection()
+UNMOVED: Final = Selection(reasons=AS_THEY_ARE)
 
 
 class Kept(NamedTuple):
@@ -99,6 +108,21 @@ class Waiting(NamedTuple):
     agent: str
     device: str
     run: Run
+
+
+@dataclass
+class Unknown:
+    """Entries of a device that were set aside for one reason: until the hub knows it, its profile or a metric.
+
+    `why` says what still stands against the newest of them; empty when they can be released as they are.
+    """
+
+    agent: str
+    device: str
+    reason: str
+    field: str
+    entries: int
+    why: str
 
 
 class QuarantineService:
@@ -163,6 +187,24 @@ class QuarantineService:
                     by_device[entry.agent, entry.device].append(single)
         return [Waiting(*key, run) for key in sorted(by_device) for run in runs(by_device[key])]
 
+    def unknown(self) -> list[Unknown]:
+        """Return what waits until the hub knows its device, profile or metric, by agent and device.
+
+        Raises Unavailable.
+        """
+        found: dict[tuple[str, str, str, str], Unknown] = {}
+        newest: dict[tuple[str, str, str, str], Quarantined] = {}
+        with answering():
+            for entry in self._pages(UNMOVED):
+                if entry.held and not entry.release:
+                    key = entry.agent, entry.device, entry.reason, entry.field
+                    found.setdefault(key, Unknown(*key, 0, "")).entries += 1
+                    newest[key] = entry
+        for key, entry in newest.items():
+            item = corrected(entry, 0, self._owner, self._clock())
+            found[key].why = item if isinstance(item, str) else ""
+        return [found[key] for key in sorted(found)]
+
     def _settle(self, right: Right) -> None:
         for agent, device, run in self.waiting(Selection(right.agent, right.device)):
             shift = run.shift_after(right.delay)
@@ -198,7 +240,7 @@ class QuarantineService:
     def _look(self, selection: Selection, shift_ms: int | None) -> Iterator[Corrected | Kept]:
         """Judge what is selected, the oldest first. What is named is judged though it was released; else that is left.
 
-        A pack of a foreign device that came before is recognised by its bytes: its arrival tells nothing new.
+        A pack of a foreign device with wrong times is recognised by its bytes: its arrival tells nothing new.
         """
         now = self._clock()
         seen: set[bytes] = set()
@@ -217,11 +259,15 @@ class QuarantineService:
             yield entry
 
     def _pages(self, selection: Selection) -> Iterator[Quarantined]:
+        for reason in selection.reasons:
+            yield from self._pages_of(selection, reason)
+
+    def _pages_of(self, selection: Selection, reason: str) -> Iterator[Quarantined]:
         cursor: str | None = None
         while True:
             page, cursor = self._series.quarantine(
                 selection.agent or None,
-                REASON,
+                reason,
                 device=selection.device or None,
                 limit=PAGE,
                 cursor=cursor,
@@ -240,7 +286,7 @@ def _within(entry: Quarantined, selection: Selection) -> bool:
 def _judged(entry: Quarantined, item: Corrected | str, seen: set[bytes]) -> Corrected | Kept:
     if isinstance(item, str):
         return Kept(entry.id, item)
-    return item._replace(content=None) if _fingerprint(entry) in seen else item
+    return item._replace(content=None) if entry.reason == REASON and _fingerprint(entry) in seen else item
 
 
 def _fingerprint(entry: Quarantined) -> bytes:
@@ -255,7 +301,7 @@ def _values(item: Corrected) -> int:
 
 def _nothing(outcome: Outcome) -> str:
     if not outcome.kept:
-        return "nothing of this waits for its times in quarantine"
+        return "nothing of this waits in quarantine for that"
     first = outcome.kept[0]
     more = f" (and {outcome.staying - 1} more)" if outcome.staying > 1 else ""
     return f"nothing can be released: {first.entry} {first.why}{more}"

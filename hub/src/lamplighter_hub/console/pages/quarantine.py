@@ -1,9 +1,10 @@
-"""Quarantine: whose records wait for the right times, their release, and what was set aside."""
+"""Quarantine: whose records wait for the right times or to be known, their release, and what was set aside."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -14,7 +15,7 @@ from lamplighter_hub.console.i18n import N_
 from lamplighter_hub.console.page import GuestPage, Page
 from lamplighter_hub.console.problems import sentence
 from lamplighter_hub.errors import Conflict, NotFound, TooMany, Unavailable
-from lamplighter_hub.quarantine.service import Outcome, Selection, Waiting
+from lamplighter_hub.quarantine.service import UNMOVED, Outcome, Selection, Unknown, Waiting
 from lamplighter_hub.quarantine.shifts import LONGEST, read_shift, write_shift
 from lamplighter_hub.series.access import answering
 
@@ -22,6 +23,7 @@ router = APIRouter(include_in_schema=False, prefix="/quarantine")
 
 LISTED: Final = 50
 MOST_CLOCKS: Final = 50
+MOST_STRANGERS: Final = 50
 Cursor = Annotated[str, Query(max_length=64)]
 
 
@@ -44,10 +46,26 @@ class Clock:
     answer: Answer | None
 
 
+@dataclass(frozen=True)
+class Stranger:
+    """A device of which something waits to be known: a line for each reason. `known`: some of it is by now."""
+
+    agent: str
+    device: str
+    lines: list[Unknown]
+    answer: Answer | None
+
+    @property
+    def known(self) -> bool:
+        """Whether anything of it can be released."""
+        return any(not line.why for line in self.lines)
+
+
 @router.get("")
 def quarantine(page: GuestPage, cursor: Cursor = "") -> HTMLResponse:
     """Show the whole page."""
-    return page.render("quarantine/page.html", clocks=_clocks(page), done=None, **_entries(page, cursor))
+    parts = {"clocks": _clocks(page), "strangers": _strangers(page), "done": None}
+    return page.render("quarantine/page.html", **parts, **_entries(page, cursor))
 
 
 @router.get("/entries")
@@ -62,6 +80,14 @@ async def release(request: Request, page: GuestPage) -> HTMLResponse:
     async with request.form(max_fields=20) as form:
         typed = {str(name): str(value) for name, value in form.items()}
     return await run_in_threadpool(_release, page, typed)
+
+
+@router.post("/release-known")
+async def release_known(request: Request, page: GuestPage) -> HTMLResponse:
+    """Release what waited to be known of a device and is by now, or say what that would do."""
+    async with request.form(max_fields=20) as form:
+        typed = {str(name): str(value) for name, value in form.items()}
+    return await run_in_threadpool(_release_known, page, typed)
 
 
 def _entries(page: Page, cursor: str) -> dict[str, Any]:
@@ -85,13 +111,32 @@ def _answer(page: Page, typed: Mapping[str, str]) -> Answer:
         return Answer(
             problem=page.language.say(N_("Write by how much the times are moved, such as 8h, -1d2h or 20782d4h30m."))
         )
-    selection = _selection(typed)
+    return _done(page, typed, _selection(typed), shift)
+
+
+def _done(page: Page, typed: Mapping[str, str], selection: Selection, shift: int | None) -> Answer:
     try:
         if typed.get("act") != "release":
             return Answer(page.hub.quarantine.preview(selection, shift), preview=True)
         return Answer(page.hub.quarantine.release(selection, shift, page.who.issuer))
     except (Conflict, NotFound, TooMany, Unavailable) as error:
         return Answer(problem=sentence(page.language, error))
+
+
+def _release_known(page: Page, typed: Mapping[str, str]) -> HTMLResponse:
+    page.check_role("operator")
+    selection = UNMOVED._replace(agent=typed.get("agent", "")[:64] or "-", device=typed.get("device", "")[:64] or "-")
+    answer = _done(page, typed, selection, 0)
+    strangers = _strangers(page, selection, answer)
+    elsewhere = None if any(stranger.answer for stranger in strangers) else answer
+    return page.render("quarantine/_unknown.html", strangers=strangers, done=elsewhere)
+
+
+def _strangers(page: Page, asked: Selection | None = None, answer: Answer | None = None) -> list[Stranger]:
+    by_device = groupby(page.hub.quarantine.unknown(), key=lambda found: (found.agent, found.device))
+    mine = (asked.agent, asked.device) if asked else None
+    found = [Stranger(*key, list(lines), answer if key == mine else None) for key, lines in by_device]
+    return found[:MOST_STRANGERS]
 
 
 def _selection(typed: Mapping[str, str]) -> Selection:
