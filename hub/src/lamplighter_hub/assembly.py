@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry
-
 from lamplighter_hub.access.service import AccessService
 from lamplighter_hub.backup.restore import UNFINISHED, Restored, restore
 from lamplighter_hub.backup.service import BackupService
@@ -29,7 +27,6 @@ from lamplighter_hub.registry.database import Database, sqlite_url
 from lamplighter_hub.series.store import TimeSeries
 from lamplighter_hub.services import Clock, Downlink, MqttUrl, Services
 from lamplighter_hub.settings import Settings, series_token
-from lamplighter_hub.status.metrics import ControlCollector
 from lamplighter_hub.uplink.session import Session
 from lamplighter_hub.verification.service import VerificationService
 from lamplighter_protocols.errors import LamplighterError
@@ -165,7 +162,6 @@ def join(
         configuration=ConfigurationService(registry, clock, devices, presence, keys, down, live),
         commands=CommandService(registry, clock, devices, presence, keys, down, live),
         refusals=refusals,
-        metrics=CollectorRegistry(),
         mqtt_url=mqtt_url,
         backups=backups,
         verification=VerificationService(settings.data, clock, series, backups.folders, settings.verify_mb_s * 10**6),
@@ -181,7 +177,6 @@ def _introduce(services: Services) -> None:
     services.facts["verification"] = services.verification.facts
     if isinstance(services.series, SpeaksOfItself):
         services.facts["sealing"] = services.series.facts
-    services.metrics.register(ControlCollector(services))
     services.enrolment.watch(services.presence)
     services.devices.listen(services.configuration.born)
     services.devices.listen(services.commands.born)

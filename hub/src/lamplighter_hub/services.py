@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from prometheus_client import CollectorRegistry
-
 from lamplighter_hub.series.importing import Importer
 from lamplighter_hub.settings import Settings
 from lamplighter_protocols.profile import Profile
@@ -65,7 +63,6 @@ class Services:
     configuration: ConfigurationService
     commands: CommandService
     refusals: Refusals
-    metrics: CollectorRegistry
     mqtt_url: MqttUrl
     backups: BackupService
     verification: VerificationService

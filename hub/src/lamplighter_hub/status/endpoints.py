@@ -6,7 +6,6 @@ from importlib.metadata import version
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -72,4 +71,6 @@ def read_metrics(request: Request, hub: Hub) -> Response:
     """Prometheus metrics; without a token from the hub's own machine only."""
     if client_address(request) not in _LOOPBACK or any(name in request.headers for name in _FORWARDED):
         principal(request)
-    return Response(generate_latest(hub.metrics), media_type=CONTENT_TYPE_LATEST)
+    from lamplighter_hub.status.metrics import MEDIA_TYPE, exposition  # a hub that nobody scrapes does without it
+
+    return Response(exposition(hub), media_type=MEDIA_TYPE)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from prometheus_client import Metric
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from lamplighter_hub.services import Services
+
+MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
+"""Of what `exposition` returns."""
+
+
+def exposition(services: Services) -> bytes:
+    """Return all metrics as they are now, in Prometheus's text format."""
+    metrics = CollectorRegistry()
+    metrics.register(ControlCollector(services))
+    return generate_latest(metrics)
 
 
 class ControlCollector(Collector):
