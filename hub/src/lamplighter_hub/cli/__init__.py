@@ -10,20 +10,7 @@ import traceback
 
 import typer
 
-from lamplighter_hub.cli import (
-    access,
-    backup,
-    command,
-    configuration,
-    data,
-    devices,
-    ledger,
-    mosquitto,
-    quarantine,
-    status,
-    up,
-    verify,
-)
+from lamplighter_hub.cli import up
 from lamplighter_hub.cli.client import Failed
 from lamplighter_hub.cli.show import console, plain
 
@@ -40,6 +27,15 @@ On the hub's own machine no address and no token is needed: both stand in DIR/cl
 
 def build() -> typer.Typer:
     """Return the whole command line."""
+    from lamplighter_hub.cli import client_commands
+
+    app = build_hub()
+    client_commands.add_to(app)
+    return app
+
+
+def build_hub() -> typer.Typer:
+    """Return the command line with `up` alone: a hub keeps in memory what its command line has loaded."""
     app = typer.Typer(
         name="lamplighter",
         help=HELP,
@@ -49,26 +45,14 @@ def build() -> typer.Typer:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    parts = (up, devices, status, data, ledger, access, mosquitto, backup, verify)
-    for part in (part.app for part in parts):
-        app.registered_commands += part.registered_commands
-    groups = {
-        "devices": devices.devices,
-        "agents": devices.agents,
-        "command": command.app,
-        "config": configuration.app,
-        "quarantine": quarantine.app,
-        "enroll-code": access.enroll_code,
-        "token": access.token,
-    }
-    for name, part in groups.items():
-        app.add_typer(part, name=name)
+    app.registered_commands += up.app.registered_commands
+    app.callback()(lambda: None)  # else one command alone has no name
     return app
 
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    sys.exit(run(build()))
+    sys.exit(run(build_hub() if sys.argv[1:2] == ["up"] else build()))
 
 
 def run(app: typer.Typer) -> int:
