@@ -212,19 +212,7 @@ def _ingest(services: Services, session: Session) -> Iterator[Clocked]:
     throttle = Throttle(now_ms, lambda: session.fill, session.arrivals)
     wait_ms = round(services.settings.fetch_after_s * 1000)
     fetcher = Fetcher(services.ledger, services.presence.online, services.keys.sign, session.publish, wait_ms)
-    pipeline = Pipeline(
-        session,
-        services.series,
-        services.ledger,
-        ServicesDirectory(services, birth_asker(services.keys, session.publish, now_ms)),
-        services.devices.owner_profile,
-        known_in(services.series),
-        now_ms,
-        each(announcer(services.live), services.quarantine.clocks.notice),
-        throttle.worded,
-        Judge(Recall(services.series)),
-        services.quarantine.desk,
-    )
+    pipeline = _pipeline(services, session, throttle)
     services.facts["ingest"] = lambda: dict(pipeline.counts)
     services.facts["throttle"] = throttle.facts
     services.facts["series"] = lambda: services.series.counts()._asdict()
@@ -243,6 +231,22 @@ def _ingest(services: Services, session: Session) -> Iterator[Clocked]:
         stop.set()
         thread.join()
         services.quarantine.desk.close()
+
+
+def _pipeline(services: Services, session: Session, throttle: Throttle) -> Pipeline:
+    return Pipeline(
+        session,
+        services.series,
+        services.ledger,
+        ServicesDirectory(services, birth_asker(services.keys, session.publish, now_ms)),
+        services.devices.owner_profile,
+        known_in(services.series),
+        now_ms,
+        each(announcer(services.live), services.quarantine.clocks.notice),
+        throttle.worded,
+        Judge(Recall(services.series)),
+        services.quarantine.desk,
+    )
 
 
 @contextlib.asynccontextmanager

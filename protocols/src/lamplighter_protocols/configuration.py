@@ -107,17 +107,11 @@ def check_fields(specs: dict[str, FieldSpec], values: dict[str, Any], where: str
 
 def merge(specs: dict[str, FieldSpec], *layers: dict[str, Any]) -> dict[str, Any]:
     """Return the document: the schema's defaults, overlaid by each layer in turn (null takes a field back)."""
-    document = {name: spec.default for name, spec in specs.items() if spec.default is not None}
+    defaults = {name: spec.default for name, spec in specs.items()}
+    document: dict[str, Any] = dict(defaults)
     for layer in layers:
-        for name, value in layer.items():
-            if value is None:
-                default = specs[name].default if name in specs else None
-                document.pop(name, None)
-                if default is not None:
-                    document[name] = default
-            else:
-                document[name] = value
-    return document
+        document |= {name: defaults.get(name) if value is None else value for name, value in layer.items()}
+    return {name: value for name, value in document.items() if value is not None}
 
 
 def document_hash(document: dict[str, Any]) -> str:

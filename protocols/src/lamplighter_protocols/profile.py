@@ -353,21 +353,19 @@ class Profile(ProfileModel):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Profile:
-        for where, names in self._mapped_metrics():
-            for name in names - self.metrics.keys():
-                raise ValueError(f"{where}.{name}: no such metric; add [metrics.{name}]")
-        for nth, check in enumerate(self.checks):
-            for name in check.metrics:
-                if name not in self.metrics or self.metrics[name].type != "number":
-                    raise ValueError(f"checks.{nth}: there is no number {name}; add [metrics.{name}]")
-        if self.modbus:
-            for name in self.modbus.commands.keys() - self.commands.keys():
-                raise ValueError(f"modbus.commands.{name}: no such command; add [commands.{name}]")
-            for name in self.modbus.configuration.keys() - self.configuration.keys():
-                raise ValueError(f"modbus.configuration.{name}: no such field; add [configuration.{name}]")
-        if self.tail and self.tail.event and self.tail.event not in self.events:
-            raise ValueError(f"tail.event: no such event; add [events.{self.tail.event}]")
+        for wrong in (*self._unknown_names(), *self._unknown_in_checks(), *self._unknown_event()):
+            raise ValueError(wrong)
         return self
+
+    def _unknown_names(self) -> Iterator[str]:
+        metrics, commands, fields = self.metrics.keys(), self.commands.keys(), self.configuration.keys()
+        for where, names in self._mapped_metrics():
+            yield from (f"{where}.{name}: no such metric; add [metrics.{name}]" for name in names - metrics)
+        if self.modbus:
+            for name in self.modbus.commands.keys() - commands:
+                yield f"modbus.commands.{name}: no such command; add [commands.{name}]"
+            for name in self.modbus.configuration.keys() - fields:
+                yield f"modbus.configuration.{name}: no such field; add [configuration.{name}]"
 
     def _mapped_metrics(self) -> Iterator[tuple[str, set[str]]]:
         if self.modbus:
@@ -376,6 +374,16 @@ class Profile(ProfileModel):
             yield "tail.columns", set(self.tail.columns)
         if self.simulated:
             yield "simulated.metrics", set(self.simulated.metrics)
+
+    def _unknown_in_checks(self) -> Iterator[str]:
+        numbers = {name for name, metric in self.metrics.items() if metric.type == "number"}
+        for nth, check in enumerate(self.checks):
+            for name in (name for name in check.metrics if name not in numbers):
+                yield f"checks.{nth}: there is no number {name}; add [metrics.{name}]"
+
+    def _unknown_event(self) -> Iterator[str]:
+        if self.tail and self.tail.event and self.tail.event not in self.events:
+            yield f"tail.event: no such event; add [events.{self.tail.event}]"
 
 
 def parse_profile(text: str, where: str = "") -> Profile:
