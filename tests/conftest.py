@@ -15,6 +15,13 @@ if TYPE_CHECKING:  # the agent's tests run where there is no hub
     from services.postgres import Postgres
 
 KEPT = frozenset({"LAMPLIGHTER_DATA"})
+LONG = ("suites", "architecture", "e2e")
+"""Folders of the files that take longest: they come first, or all would wait for the last one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first; within a folder the order stays."""
+    items.sort(key=lambda item: next((LONG.index(part) for part in item.path.parts if part in LONG), len(LONG)))
 
 
 @pytest.fixture(scope="session", autouse=True)
