@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 
 from chaos.machine import WrongClock
 from lamplighter_protocols.topics import Channel
-from services.bench import Bench, meter
+from services.bench import Bench, Log, ended, meter
 from services.mosquitto import Mosquitto, mosquitto
 from services.peer import Peer, now_ms
 from services.ports import free_port
@@ -24,46 +23,6 @@ from services.process import Child, Children
 from services.wait import eventually
 
 pytestmark = pytest.mark.services
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with mosquitto(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def peer(broker: Mosquitto) -> Iterator[Peer]:
-    with Peer(broker.port) as running:
-        yield running
-
-
-@pytest.fixture
-def bench(tmp_path: Path, peer: Peer, children: Children) -> Bench:
-    return Bench(tmp_path, peer, children)
-
-
-class Log:
-    """A logger's file, and the device that reads it."""
-
-    def __init__(self, bench: Bench) -> None:
-        bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
-        self.path = bench.folder / "log.csv"
-        self.path.touch()
-
-    def write(self, lines: range) -> None:
-        with self.path.open("a") as file:
-            file.writelines(f"2026-01-01 00:00:00,{n}\n" for n in lines)
-
-
-def lines_heard(peer: Peer) -> list[int]:
-    """Return the numbers of all lines that have arrived, in order."""
-    return [event["data"]["n"] for event in peer.all("event") if event["name"] == "hires"]
-
-
-def ended(child: Child) -> bool:
-    child.signal(signal.SIGTERM)
-    return child.process.wait(10) == 0
 
 
 def cpu_s(child: Child) -> float:
@@ -130,9 +89,9 @@ def test_nothing_is_lost_or_doubled_over_kills(bench: Bench, peer: Peer, broker:
         child.kill()
     peer.answers = True
     child = bench.started()
-    eventually(lambda: len(lines_heard(peer)) >= 12_000, 60)
+    eventually(lambda: len(log.arrived()) >= 12_000, 60)
     assert ended(child)
-    assert lines_heard(peer) == list(range(12_000)), "each line once, in order"
+    assert log.arrived() == list(range(12_000)), "each line once, in order"
     assert peer.changed == []
     assert len(peer.records) == 1
 
@@ -143,10 +102,10 @@ def test_an_agent_out_of_an_older_image_of_its_disk_loses_nothing_new(
 ) -> None:
     """Its numbers were given before, to records that the hub has: what it says anew must not pass for those."""
     log = Log(bench)
-    lives(bench, peer, log, range(100))
+    lives(bench, log, range(100))
     image, lines = shutil.copytree(bench.folder / "state", bench.folder / "image"), log.path.read_text()
-    lives(bench, peer, log, range(100, 200))
-    lives(bench, peer, log, range(200, 300))
+    lives(bench, log, range(100, 200))
+    lives(bench, log, range(200, 300))
     shutil.rmtree(bench.folder / "state")
     shutil.move(image, bench.folder / "state")
     log.path.write_text(lines)
@@ -156,8 +115,8 @@ def test_an_agent_out_of_an_older_image_of_its_disk_loses_nothing_new(
     child = records_alone(bench, log, range(1_120, 1_250))
     broker.start()
 
-    eventually(lambda: 1_249 in lines_heard(peer), 30)
-    assert sorted(lines_heard(peer)) == [*range(300), *range(1_000, 1_250)]
+    eventually(lambda: 1_249 in log.arrived(), 30)
+    assert sorted(log.arrived()) == [*range(300), *range(1_000, 1_250)]
     assert peer.changed == []
     assert len(peer.records) <= 3, "one outbox"
     sessions = [birth["session"] for birth in peer.births]
@@ -166,11 +125,11 @@ def test_an_agent_out_of_an_older_image_of_its_disk_loses_nothing_new(
     assert ended(child)
 
 
-def lives(bench: Bench, peer: Peer, log: Log, lines: range) -> None:
+def lives(bench: Bench, log: Log, lines: range) -> None:
     """An agent starts, delivers lines and ends."""
     child = bench.started()
     log.write(lines)
-    eventually(lambda: lines[-1] in lines_heard(peer), 30)
+    eventually(lambda: lines[-1] in log.arrived(), 30)
     assert ended(child)
 
 
@@ -231,7 +190,7 @@ def test_a_fetch_brings_exactly_what_is_held_and_says_what_is_not(bench: Bench, 
     log.write(range(1, 6))
     bench.started()
     eventually(lambda: len(peer.all("event")) == 5)
-    eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 0)
+    eventually(lambda: bench.held()["backlog"] == 0)
     peer.answers = False
     log.write(range(6, 11))
     eventually(lambda: len(peer.all("event")) == 5 and any(batch["first"] == 6 for batch in peer.batches))
@@ -249,7 +208,7 @@ def test_a_fetch_brings_exactly_what_is_held_and_says_what_is_not(bench: Bench, 
     assert [record["data"]["n"] for record in again["records"]] == [7, 8]
     assert again["freed"]["backlog"] == 5
     peer.answers = True
-    eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 0, 60)
+    eventually(lambda: bench.held()["backlog"] == 0, 60)
 
 
 def test_a_throttled_agent_holds_its_backlog_and_goes_on_with_the_rest(bench: Bench, peer: Peer) -> None:
@@ -259,7 +218,7 @@ def test_a_throttled_agent_holds_its_backlog_and_goes_on_with_the_rest(bench: Be
         child = bench.started()
         eventually(lambda: peer.points() and "asks to hold the backlog" in child.said())
         log.write(range(100))
-        eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 100)
+        eventually(lambda: bench.held()["backlog"] == 100)
         live = len(peer.points())
         eventually(lambda: len(peer.points()) > live + 5)
         assert {batch["stream"] for batch in peer.batches} == {"live"}
@@ -277,7 +236,7 @@ def test_a_silent_hub_gets_the_same_again(bench: Bench, peer: Peer) -> None:
     eventually(lambda: len(peer.batches) >= 2, 20)
     assert peer.batches[0]["records"] == peer.batches[1]["records"]
     peer.answers = True
-    eventually(lambda: bench.status()["outbox"]["streams"]["backlog"]["held"] == 0, 30)
+    eventually(lambda: bench.held()["backlog"] == 0, 30)
 
 
 @pytest.mark.patient

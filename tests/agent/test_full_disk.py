@@ -13,11 +13,10 @@ from lamplighter_agent.entries import Single, single
 from lamplighter_agent.outbox import Outbox
 from lamplighter_agent.spare import SIZE, Spare
 from lamplighter_protocols.records import EventRecord, Receipt, Stream
-from services.bench import Bench
-from services.mosquitto import Mosquitto, mosquitto
+from services.bench import Bench, Log
+from services.mosquitto import Mosquitto
 from services.need import missing
 from services.peer import Peer
-from services.process import Children
 from services.wait import eventually
 
 T0 = 1_795_476_600_000
@@ -30,18 +29,6 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
         missing("a tmpfs of its own, which only root may mount")
     yield found
     found.close()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with mosquitto(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def peer(broker: Mosquitto) -> Iterator[Peer]:
-    with Peer(broker.port) as running:
-        yield running
 
 
 def event(nth: int) -> Single:
@@ -113,40 +100,32 @@ def test_the_spare_room_comes_back_with_the_disks(disk: SmallDisk) -> None:
     assert spare.keep()
 
 
-class Logger:
-    """A log of numbered lines that an agent follows, and what of it has arrived."""
+class Counted:
+    """A log whose lines are numbered from 0."""
 
     def __init__(self, bench: Bench) -> None:
         bench.text += "backlog_share = 1\n"
-        bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
         self._bench = bench
-        self._file = bench.folder / "log.csv"
-        self._file.touch()
+        self._log = Log(bench)
         self.written = 0
 
     def write(self, lines: int) -> None:
-        with self._file.open("a") as file:
-            file.writelines(f"2026-01-01 00:00:00,{n}\n" for n in range(self.written, self.written + lines))
+        self._log.write(range(self.written, self.written + lines))
         self.written += lines
 
     def held(self) -> int:
-        held: int = self._bench.status()["outbox"]["streams"]["backlog"]["held"]
-        return held
-
-    def arrived(self) -> list[int]:
-        return [e["data"]["n"] for e in self._bench.peer.all("event") if e["name"] == "hires"]
+        return self._bench.held()["backlog"]
 
     def all_arrived_once(self) -> bool:
-        return self.arrived() == list(range(self.written)) and self._bench.peer.changed == []
+        return self._log.arrived() == list(range(self.written)) and self._bench.peer.changed == []
 
 
 @pytest.mark.services
 @pytest.mark.patient
 def test_an_agent_that_starts_on_a_full_disk_delivers_and_goes_on(
-    disk: SmallDisk, tmp_path: Path, peer: Peer, broker: Mosquitto, children: Children
+    disk: SmallDisk, bench: Bench, peer: Peer, broker: Mosquitto
 ) -> None:
-    bench = Bench(tmp_path, peer, children)
-    log = Logger(bench)
+    log = Counted(bench)
     child = bench.started()
     broker.kill()
     log.write(2_000)
@@ -165,11 +144,8 @@ def test_an_agent_that_starts_on_a_full_disk_delivers_and_goes_on(
 
 @pytest.mark.services
 @pytest.mark.patient
-def test_an_agent_that_can_write_nothing_connects_and_delivers(
-    tmp_path: Path, peer: Peer, broker: Mosquitto, children: Children
-) -> None:
-    bench = Bench(tmp_path, peer, children)
-    log = Logger(bench)
+def test_an_agent_that_can_write_nothing_connects_and_delivers(bench: Bench, peer: Peer, broker: Mosquitto) -> None:
+    log = Counted(bench)
     child = bench.started()
     broker.kill()
     log.write(500)

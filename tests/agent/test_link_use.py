@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from lamplighter_agent.traffic import DAY_MS, HEAD_START, day_of
 from lamplighter_protocols.topics import Channel
-from services.bench import Bench, meter
-from services.mosquitto import Mosquitto, mosquitto
+from services.bench import Bench, Log, ended, meter
 from services.peer import Peer, now_ms
-from services.process import Child, Children
 from services.wait import eventually
 
 pytestmark = [pytest.mark.services, pytest.mark.patient]
 BUDGET_MB = 1_000
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with mosquitto(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def peer(broker: Mosquitto) -> Iterator[Peer]:
-    with Peer(broker.port) as running:
-        yield running
-
-
-@pytest.fixture
-def bench(tmp_path: Path, peer: Peer, children: Children) -> Bench:
-    return Bench(tmp_path, peer, children)
 
 
 def line() -> int:
@@ -51,21 +29,6 @@ def use(bench: Bench, used: int) -> None:
 
 def budgets(peer: Peer) -> list[str]:
     return [said["link"]["budget"] for said in [*peer.births, *peer.presences] if said.get("link")]
-
-
-def held(bench: Bench) -> dict[str, int]:
-    return {name: stream["held"] for name, stream in bench.status()["outbox"]["streams"].items()}
-
-
-def log(bench: Bench) -> Path:
-    bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
-    (bench.folder / "log.csv").write_text("".join(f"2026-01-01 00:00:00,{n}\n" for n in range(50)))
-    return bench.folder / "log.csv"
-
-
-def end(child: Child) -> None:
-    child.signal(signal.SIGTERM)
-    assert child.process.wait(10) == 0
 
 
 def test_a_profile_may_ask_for_more_haste_than_the_link(bench: Bench, peer: Peer) -> None:
@@ -93,12 +56,12 @@ def test_what_the_link_carried_is_kept_over_a_restart_and_told(bench: Bench, pee
     with meter(bench):
         child = bench.started()
         eventually(lambda: len(peer.batches) > 10)
-        end(child)
+        assert ended(child)
         first = bench.status()["link"]
         assert first["budget"] == "ok"
         assert sum(peer.batch_sizes) < first["up"] < 20 * sum(peer.batch_sizes)
         assert first["down"] > 0
-        end(bench.started())
+        assert ended(bench.started())
     said = peer.births[-1]["link"]
     assert said == {key: first[key] for key in ("kind", "day", "up", "down", "budget_bytes", "budget")}
     again = bench.status()["link"]
@@ -108,24 +71,24 @@ def test_what_the_link_carried_is_kept_over_a_restart_and_told(bench: Bench, pee
 
 def test_near_the_budget_backlog_waits_and_live_goes(bench: Bench, peer: Peer) -> None:
     bench.text += f"data_budget_mb_per_day = {BUDGET_MB}\n"
-    log(bench)
+    Log(bench).write(range(50))
     with meter(bench):
         use(bench, line() - 50_000_000)
         bench.started()
         eventually(lambda: len(peer.points()) > 20, 20)
         assert {batch["stream"] for batch in peer.batches} == {"live"}
-        assert held(bench)["backlog"] == 50
+        assert bench.held()["backlog"] == 50
         assert budgets(peer)[0] == "saving"
         assert bench.status()["link"]["budget"] == "saving"
 
 
 def test_beyond_the_budget_alarms_go_the_rest_waits_and_comes_each_once(bench: Bench, peer: Peer) -> None:
     bench.text += f"data_budget_mb_per_day = {BUDGET_MB}\n"
-    log(bench)
+    Log(bench).write(range(50))
     with meter(bench) as device:
         use(bench, line() + 100_000_000)
         child = bench.started()
-        eventually(lambda: held(bench)["backlog"] == 50 and held(bench)["live"] >= 1)
+        eventually(lambda: bench.held()["backlog"] == 50 and bench.held()["live"] >= 1)
         command = peer.command("agent-1", "d-1", "set", args={"v": 5})
         peer.send(Channel.COMMAND, command)
         eventually(lambda: "succeeded" in peer.results(command["id"]))
@@ -133,11 +96,11 @@ def test_beyond_the_budget_alarms_go_the_rest_waits_and_comes_each_once(bench: B
         eventually(lambda: [e for e in peer.all("event") if e["name"] == "device_unreachable"])
         assert {batch["stream"] for batch in peer.batches} == {"alarm"}
         assert budgets(peer)[0] == "spent"
-        before = held(bench)
-        end(child)
+        before = bench.held()
+        assert ended(child)
         bench.text = bench.text.replace(f"day = {BUDGET_MB}", "day = 100000")
         bench.started()
-        eventually(lambda: held(bench) == dict.fromkeys(before, 0), 30)
+        eventually(lambda: bench.held() == dict.fromkeys(before, 0), 30)
     lines = [e["data"]["n"] for e in peer.all("event") if e["name"] == "hires"]
     assert lines == list(range(50))
     assert peer.points()
@@ -151,7 +114,7 @@ def test_the_line_rises_and_what_waited_goes_by_itself(bench: Bench, peer: Peer)
     with meter(bench):
         use(bench, line() + 5_000_000)
         child = bench.started()
-        eventually(lambda: held(bench)["live"] >= 1)
+        eventually(lambda: bench.held()["live"] >= 1)
         assert budgets(peer) == ["spent"]
         assert peer.batches == []
         peer.now_offset_ms = 3_600_000

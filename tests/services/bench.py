@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lamplighter_agent.app import OUTBOX
+from lamplighter_agent.errors import AgentError
+from lamplighter_agent.settings import load
+from lamplighter_agent.status import collect
 from services.modbus import ModbusDevice, modbus_tcp
-from services.peer import Peer
+from services.peer import Peer, now_ms
 from services.process import Child, Children
 from services.wait import eventually
 
@@ -100,15 +105,42 @@ class Bench:
         return child
 
     def status(self) -> dict[str, Any]:
-        """Ask the agent's files; while the agent is making them, ask again."""
+        """Say what `lamplighter-agent status` says; while the agent is making its files, look again."""
         return eventually(self._told, within_s=10) or {}
 
     def _told(self) -> dict[str, Any] | None:
-        child = self.children.start([PROGRAM, "status", "--json", "--config", self.folder / "agent.toml"])
-        if child.process.wait(10):
+        try:
+            return collect(load(self.folder / "agent.toml"), self.folder / "state" / OUTBOX, now_ms())
+        except AgentError:
             return None
-        found: dict[str, Any] = json.loads(child.said())
-        return found
+
+    def held(self) -> dict[str, int]:
+        """Return how many records the outbox holds, by stream."""
+        return {name: stream["held"] for name, stream in self.status()["outbox"]["streams"].items()}
+
+
+class Log:
+    """A logger's file of numbered lines, the device that follows it, and what of it has arrived."""
+
+    def __init__(self, bench: Bench) -> None:
+        bench.device("log-1", "log", "tail", path="log.csv", poll_s=0.05)
+        self.path = bench.folder / "log.csv"
+        self.path.touch()
+        self._peer = bench.peer
+
+    def write(self, lines: range) -> None:
+        with self.path.open("a") as file:
+            file.writelines(f"2026-01-01 00:00:00,{n}\n" for n in lines)
+
+    def arrived(self) -> list[int]:
+        """Return the numbers of the lines that the hub has, as they were numbered by the outbox."""
+        return [event["data"]["n"] for event in self._peer.all("event") if event["name"] == "hires"]
+
+
+def ended(child: Child) -> bool:
+    """Whether an agent that is told to end does so, and well."""
+    child.signal(signal.SIGTERM)
+    return child.process.wait(10) == 0
 
 
 @contextmanager
