@@ -6,7 +6,6 @@
     ├── Forbidden          403  known, but the role does not reach
     ├── NotFound           404  no such device, agent, command ...
     ├── Conflict           409  contradicts what is there
-    ├── TooLarge           413  a body beyond the limit
     ├── TooMany            429  too often, or more than the hub keeps; `retry_after_s` says when again
     └── Unavailable        503  a store or the broker does not answer now
 
@@ -82,14 +81,6 @@ class Conflict(HubError):
     status = 409
     title = "Contradicts the present state"
     code = "conflict"
-
-
-class TooLarge(HubError):
-    """A body beyond the limit."""
-
-    status = 413
-    title = "Too large"
-    code = "too_large"
 
 
 class TooMany(HubError):

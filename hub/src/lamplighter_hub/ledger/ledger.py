@@ -257,11 +257,6 @@ class Ledger:
             known = {k: v for other in others for s in Stream if (v := self._accounts.get(k := Key(agent, other, s)))}
         return [key for key, account in known.items() if account.held or not account.told_at]
 
-    def outboxes(self, agent: str) -> list[str]:
-        """Return the outboxes known of an agent, oldest first."""
-        with self._lock:
-            return list(self._outboxes.get(agent, {}))
-
     def holes(self) -> dict[Key, list[Hole]]:
         """Return everything that is missing, by account."""
         with self._lock:

@@ -69,11 +69,6 @@ class Counters:
     """Messages of ours dropped because there was no connection or no room; everything down is repeated."""
     connections: int = 0
 
-    @property
-    def reconnects(self) -> int:
-        """How often the session was taken up again."""
-        return max(0, self.connections - 1)
-
 
 class _Client(paho.Client):
     """paho on a buffered socket of ours. `buffered` is the connection's socket, once there is one."""
