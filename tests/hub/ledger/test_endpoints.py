@@ -12,9 +12,12 @@ import pytest
 
 from hub.registry.rig import START, Rig, birth, calling, rig
 from lamplighter_hub.access.roles import Role
-from lamplighter_hub.series.store import Commit, Samples
+from lamplighter_hub.series.ages import Ages, Policy
+from lamplighter_hub.series.store import Commit
 from lamplighter_protocols.configuration import ConfigurationState
 from lamplighter_protocols.presence import Birth, Presence
+from lamplighter_protocols.profile import Retention
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Quality
 from lamplighter_protocols.records import ReportedRecord, Stream
 from suites.series.make import column, mark
@@ -24,6 +27,7 @@ OUTBOX = "01M80T5JNV0000000000000000"
 BEGIN = START - START % HOUR - 3 * HOUR
 """Three whole hours and a part; the profile's interval is 60 s."""
 
+OLD = START // (24 * HOUR) * 24 * HOUR - 10 * 24 * HOUR
 LATER = BEGIN + 2 * HOUR + HOUR // 2
 OFTEN_S = 15.0
 
@@ -65,6 +69,21 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 @pytest.fixture(scope="module")
+def aged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A lamp that reported each minute of two days, of which hours are left and no single readings."""
+    with rig(tmp_path_factory.mktemp("aged")) as made:
+        made.clock.now = OLD
+        made.street("lamp-1")
+        made.clock.now = START
+        made.hub.series.commit(
+            Commit([column("lamp-1", "power", [(OLD + n * 60_000, 1.0) for n in range(2 * 24 * 60)])])
+        )
+        ages = dict.fromkeys(Retention, Ages(raw=1, minute=1))
+        made.hub.series.expire(Policy(ages, lambda *_: Retention.STANDARD, lambda *_: Retention.STANDARD), START)
+        yield made
+
+
+@pytest.fixture(scope="module")
 def api(street: Rig) -> Iterator[httpx.Client]:
     with calling(street.hub, street.token(Role.VIEWER)) as client:
         yield client
@@ -102,6 +121,17 @@ def test_parts_of_hours_and_the_time_to_come_count_as_much_as_they_are(street: R
     expected = [hour["expected"] for hour in power(found)["hours"]]
     assert expected[:3] == [30, 60, 60]
     assert expected[3] == round((street.clock() - BEGIN - 3 * HOUR) / 60_000)
+
+
+def test_parts_of_hours_whose_single_readings_are_gone_are_shown_whole(aged: Rig) -> None:
+    start, end = OLD + 5 * HOUR + HOUR // 3, OLD + 9 * HOUR + HOUR // 4
+    with calling(aged.hub, aged.token(Role.VIEWER)) as client:
+        found = get(client, "/devices/lamp-1/completeness", from_=start, to=end, interval_s=60)
+        assert (found["from"], found["to"]) == (OLD + 5 * HOUR, OLD + 10 * HOUR)
+        assert [(hour["expected"], hour["stored"]) for hour in power(found)["hours"]] == 5 * [(60, 60)]
+        assert power(found)["percent"] == 100.0
+        series = get(client, "/devices/lamp-1/series", metric="power", from_=start, to=start + 60_000)
+        assert (series["readings"], series["readings_cut"]) == (60, 60)
 
 
 def test_nothing_is_expected_from_before_the_hub_knew_a_device(api: httpx.Client) -> None:

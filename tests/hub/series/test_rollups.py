@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from lamplighter_hub.series import queries, rows
 from lamplighter_hub.series.duckdb import DuckDbSeries, Limits, Rules, open_duckdb
 from lamplighter_hub.series.manifest import DAY, HOUR
-from lamplighter_hub.series.store import Bucket, Samples, Span
+from lamplighter_hub.series.store import Bucket, Span
 from lamplighter_protocols.profile import Aggregation
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Quality
 from suites.series.make import T0, column, put
 from suites.series.sealed import YEAR_2040
 from suites.series.test_release import DEVICE, HubSide
 
 MIDNIGHT = T0 // DAY * DAY
+SPAN = "SELECT count(*), min(t), max(t) FROM {points} WHERE series = $series AND t >= $start AND t < $end"
 RULES = Rules(grace_ms=0, small_day=40, part=50, large=10, patches=1, gather=1, share=1.0, every_s=3600)
 
 points = st.lists(
@@ -42,7 +44,7 @@ def raw(
 
 def raw_span(store: DuckDbSeries, start: int, end: int) -> Span:
     number = store._names.metrics("air-1")["m"]
-    return Span(*store._questions.ask(queries.SPAN, {"series": number, "start": start, "end": end}, [number])[0])
+    return Span(*store._questions.ask(SPAN, {"series": number, "start": start, "end": end}, [number])[0])
 
 
 def same(found: list[Bucket], expected: list[Bucket], aggregation: Aggregation) -> None:

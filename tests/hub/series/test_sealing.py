@@ -18,8 +18,9 @@ import pytest
 from lamplighter_hub.series import manifest, sealing
 from lamplighter_hub.series.duckdb import DuckDbSeries, Limits, Rules, open_duckdb
 from lamplighter_hub.series.manifest import DAY, HOUR
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Samples, SeriesError
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, SeriesError
 from lamplighter_protocols.profile import Aggregation
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Quality, Reading
 from suites.series.make import T0, column, damaged_files, everything, flat, put
 from suites.series.sealed import TINY, YEAR_2040, open_restless
@@ -330,7 +331,8 @@ def test_a_damaged_file_is_found_and_named_and_the_rest_is_answered(tmp_path: Pa
     assert store.latest(["air-1"])["air-1"]["pm25"].value == 2.499
     put(store, column("air-1", "pm25", [(MIDNIGHT + HOUR, 0.0)]))
     store.seal()
-    assert store.span("air-1", "pm25", MIDNIGHT + HOUR, MIDNIGHT + 2 * HOUR).points == 1
+    counted = store.span("air-1", "pm25", MIDNIGHT + HOUR, MIDNIGHT + 2 * HOUR)
+    assert (counted.points, counted.cut) == (501, 0), "its roll-ups are whole, and say how many there were"
     path.write_bytes(whole)
     assert damaged_files(store) == []
     found, _ = store.readings("air-1", [], MIDNIGHT + HOUR, MIDNIGHT + HOUR + 1, limit=9)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lamplighter_hub.series.ages import Ages, Policy
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Bucket, Commit, StoredEvent, TimeSeries
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Bucket, Commit, Span, StoredEvent, TimeSeries
 from lamplighter_protocols.profile import Aggregation, Retention
 from lamplighter_protocols.readings import Quality
 from suites.series.make import column, everything, flat, put
@@ -111,7 +111,7 @@ def check(store: TimeSeries, points: dict[str, list[Point]], policy: Policy = PO
             assert rows == approximately(expected(mine, kept, width, aggregation)), (metric, width)
         span = store.span("air-1", metric, BEGINNING, END_OF_TIME)
         there = [t for t, *rest in mine if left(ages.day, (t, 0, Quality.GOOD))]
-        assert span == (len(there), min(there, default=None), max(there, default=None)), metric
+        assert span == Span(len(there), min(there, default=None), max(there, default=None)), metric
 
 
 def test_each_class_is_left_as_its_days_say(open_store: Open, tmp_path: Path) -> None:

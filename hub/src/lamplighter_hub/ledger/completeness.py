@@ -6,7 +6,7 @@ by a backlog.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Query
@@ -88,7 +88,10 @@ class _Span(NamedTuple):
 
 @router.get("/devices/{device}/completeness")
 def read_completeness(hub: Hub, _: Viewer, device: DevicePath, asked: Asked, interval: Interval = None) -> Completeness:
-    """Show how complete a device's readings are by metric and hour, by default over the last day."""
+    """Show how complete a device's readings are by metric and hour, by default over the last day.
+
+    A range that begins or ends within an hour whose single readings are gone is widened to the whole hour.
+    """
     profile = hub.devices.profile(device)
     end = hub.clock() if asked.end is None else min(asked.end, hub.clock())
     start = end - DAY if asked.start is None else asked.start
@@ -96,6 +99,7 @@ def read_completeness(hub: Hub, _: Viewer, device: DevicePath, asked: Asked, int
         raise invalid("from", "must lie before `to` and before now, at most 32 days")
     seconds, origin = (interval, "asked") if interval else _interval(hub, device)
     with answering():
+        start, end = _known(hub, device, list(profile.metrics), (start, end))
         stored = {name: _stored(hub, device, name, start, end) for name in profile.metrics}
     owed = _owed(start, hub.devices.find(device).first_seen, stored)
     span = _Span(start, end, owed, seconds * 1000)
@@ -127,6 +131,18 @@ def _interval(hub: Services, device: str) -> tuple[float, Origin]:
     if often := hub.devices.find(device).interval_s:
         return max(SHORTEST_S, often), "agent"
     return max(SHORTEST_S, hub.devices.profile(device).interval_s), "profile"
+
+
+def _known(hub: Services, device: str, metrics: Sequence[str], asked: tuple[int, int]) -> tuple[int, int]:
+    """Return a range whose edges lie where it is known how many values there were: of some hours only the whole is."""
+    start, end = asked
+    low, high = start // HOUR * HOUR, -(-end // HOUR) * HOUR
+
+    def cut(begin: int, stop: int) -> bool:
+        return any(hub.series.span(device, name, begin, stop).cut for name in metrics)
+
+    first = low if start > low and cut(start, min(low + HOUR, end)) else start
+    return first, high if end < high and cut(max(high - HOUR, start), end) else end
 
 
 def _stored(hub: Services, device: str, name: str, start: int, end: int) -> dict[int, tuple[int, int]]:

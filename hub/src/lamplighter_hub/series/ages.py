@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -64,27 +64,6 @@ class Policy(NamedTuple):
     def of_event(self, device: str, name: str) -> Ages:
         """Return how long a device's events of a name are kept."""
         return self.ages.get(self.event(device, name), FOR_EVER)
-
-
-def tiers(start: int, end: int, level: Level = Level.DAY) -> Iterator[tuple[Level, int, int]]:
-    """Cut a range into whole days, the whole hours beside them, the whole minutes beside these, and the raw rest.
-
-    >>> list(tiers(3_599_000, 7_260_000, Level.HOUR))
-    [(<Level.HOUR: 2>, 3600000, 7200000), (<Level.RAW: 0>, 3599000, 3600000), (<Level.MINUTE: 1>, 7200000, 7260000)]
-    """
-    if start >= end:
-        return
-    if level is Level.RAW:
-        yield level, start, end
-        return
-    finer = Level(level - 1)
-    first, last = -(-start // WIDTHS[level]) * WIDTHS[level], end // WIDTHS[level] * WIDTHS[level]
-    if first >= last:
-        yield from tiers(start, end, finer)
-        return
-    yield level, first, last
-    yield from tiers(start, first, finer)
-    yield from tiers(last, end, finer)
 
 
 def read_ages(text: str) -> Ages:

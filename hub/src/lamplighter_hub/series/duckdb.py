@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from lamplighter_hub.series import aside, manifest, queries, rollups, rows, upkeep
 from lamplighter_hub.series.ages import Policy
-from lamplighter_hub.series.columns import Points, as_json, pack, relation, size_of
+from lamplighter_hub.series.columns import Points, as_json, pack, relation
 from lamplighter_hub.series.copying import Copier
 from lamplighter_hub.series.damage import Damage
 from lamplighter_hub.series.dictionary import Dictionary
@@ -215,7 +215,7 @@ class DuckDbSeries:
                 self._recover(error, commit)
                 return
             self._settle(commit, points)
-            self._tidy()
+            upkeep.tidy(self._engine, self._sizes, self._limits)
 
     def marks(self) -> Iterator[Mark]:
         """Return the marks in order, neighbouring ones joined."""
@@ -240,9 +240,11 @@ class DuckDbSeries:
         number = self._names.metrics(device).get(metric)
         if number is None:
             return Span(0, None, None)
-        if level := rollups.level(start, end, manifest.DAY, Aggregation.LAST):
-            return Span(*self._questions.rolled(number, start, end, level, rollups.span)[0])
-        return Span(*self._questions.ask(queries.SPAN, {"series": number, "start": start, "end": end}, [number])[0])
+
+        def counted(points: str) -> str:
+            return rollups.span(points, start, end)
+
+        return Span(*self._questions.rolled(rollups.Wanted(number), start, end, counted)[0])
 
     def readings(
         self, device: str, metrics: Sequence[str], start: int, end: int, *, limit: int, cursor: str | None = None
@@ -271,12 +273,12 @@ class DuckDbSeries:
         number = self._names.metrics(device).get(metric)
         if number is None:
             return []
-        if level := rollups.level(start, end, width_ms, aggregation):
+        if wanted := rollups.wanted(number, width_ms, aggregation):
 
             def reduced(points: str) -> str:
                 return rollups.buckets(points, width_ms, aggregation)
 
-            return [rows.bucket(row) for row in self._questions.rolled(number, start, end, level, reduced)]
+            return [rows.bucket(row) for row in self._questions.rolled(wanted, start, end, reduced)]
         asked = {"series": number, "start": start, "end": end, "width": width_ms}
         return [rows.bucket(row) for row in self._questions.ask(queries.buckets(aggregation), asked, [number])]
 
@@ -373,7 +375,7 @@ class DuckDbSeries:
         db.execute("BEGIN")
         db.execute(queries.SCHEMA + manifest.SCHEMA + rollups.SCHEMA)
         facts = dict(db.execute("SELECT name, value FROM meta").fetchall())
-        if facts.get("schema", queries.VERSION) not in {1, 2, 3, queries.VERSION}:
+        if not 1 <= facts.get("schema", queries.VERSION) <= queries.VERSION:
             raise StoreUnavailable(f"{self._path} was written by another version of Lamplighter; use that version")
         upkeep.upgrade(db, facts)
         aside.widen(db)
@@ -398,16 +400,7 @@ class DuckDbSeries:
 
     def _settle(self, commit: Commit, points: Points) -> None:
         """Bring what is in memory up to what is durable now."""
-        sizes = self._sizes
-        sizes.points += len(points.t)
-        sizes.events += len(commit.events)
-        sizes.event_n += len(commit.events)
-        sizes.marks += len(commit.marks)
-        sizes.loose_marks += len(commit.marks)
-        sizes.quarantined += len(commit.quarantined)
-        sizes.quarantine_n += len(commit.quarantined)
-        sizes.quarantined_bytes += sum(map(size_of, commit.quarantined))
-        sizes.released += len(commit.releases)
+        self._sizes.took(commit, len(points.t))
         self._newest.take(points)
         self._newest.began(self._names.settle())
 
@@ -443,29 +436,6 @@ class DuckDbSeries:
         if self._closed:
             raise StoreUnavailable(f"{self._path.name} is closed")
         self.open()
-
-    def _tidy(self) -> None:
-        """Keep quarantine and marks small. What fails here is tried again after a later commit."""
-        sizes, limits = self._sizes, self._limits
-        try:
-            if sizes.quarantined > limits.quarantine_rows or sizes.quarantined_bytes > limits.quarantine_bytes:
-                self._evict()
-            if sizes.loose_marks > max(limits.loose_marks, (sizes.marks - sizes.loose_marks) // 2):
-                with self._engine.transaction() as db:
-                    sizes.marks = upkeep.join_marks(db)
-                sizes.loose_marks = 0
-        except EngineError as error:
-            log.warning("%s could not be tidied up: %s", self._path.name, line(error))
-
-    def _evict(self) -> None:
-        """Let the oldest of quarantine go, down to nine tenths of its bounds."""
-        rows_kept, bytes_kept = self._limits.quarantine_rows * 9 // 10, self._limits.quarantine_bytes * 9 // 10
-        with self._engine.transaction() as db:
-            gone = aside.evict(db, rows_kept, bytes_kept)
-        self._sizes.quarantined -= gone.entries
-        self._sizes.quarantined_bytes -= gone.size
-        self._sizes.evicted += gone.entries
-        self._sizes.released -= gone.released
 
     def _look_back(self, numbers: Sequence[int]) -> None:
         """Read the newest points of series that were not asked for since the start."""

@@ -82,10 +82,14 @@ class Series(BaseModel):
     width_ms: int = Field(description="Width of a bucket; 0 when every reading is its own bucket.")
     reduced: bool = Field(description="Whether several readings were put into one bucket.")
     coarser: bool = Field(
-        description="Whether buckets are wider than they would be, and whole, as single readings of the range's begin "
-        "are not kept any more."
+        description="Whether buckets are wider than they would be, as single readings of the range's begin are not "
+        "kept any more. They are whole: the first may begin before the range, the last end after it."
     )
     readings: int = Field(description="How many readings the range holds.")
+    readings_cut: int = Field(
+        description="So many of them may lie beside the range: single readings are gone, and the finest that is left "
+        "of them reaches over its edge."
+    )
     buckets: list[BucketItem]
     incomplete: list[Incomplete] = Field(description="What may be missing because a stored file is damaged.")
 
@@ -239,6 +243,7 @@ def _series(hub: Services, device: str, named: tuple[str, Metric | None], asked:
             "reduced": reduced or left is not None,
             "coarser": left is not None,
             "readings": span.points,
+            "readings_cut": span.cut,
             "buckets": buckets,
             "incomplete": incomplete(hub, [device], [name], start, end),
         }

@@ -36,7 +36,6 @@ top AS (SELECT p.series, max(p.t) AS t FROM known p JOIN wanted w ON p.series = 
 SELECT p.series, p.t, p.number, p.truth, p.text, p.quality
 FROM known p JOIN top n ON p.series = n.series AND p.t = n.t WHERE p.t >= $since ORDER BY p.series, p.place DESC
 """
-SPAN: Final = f"SELECT count(*), min(p.t), max(p.t) FROM {{points}} p WHERE p.series = $series AND {_RANGE}"  # noqa: S608
 READINGS: Final = f"""
 SELECT w.rank, p.t, p.number, p.truth, p.text, p.quality
 FROM {{points}} p JOIN wanted w ON p.series = w.key

@@ -57,13 +57,13 @@ class Questions:
                     raise
         raise AssertionError("the last try returns or raises")
 
-    def rolled(self, number: int, start: int, end: int, level: int, query: Callable[[str], str]) -> list[Any]:
+    def rolled(self, wanted: rollups.Wanted, start: int, end: int, query: Callable[[str], str]) -> list[Any]:
         """Return the rows of a query on a series in which roll-ups stand for raw points; damage is left out."""
         for left in reversed(range(_TRIES)):
             used = rollups.Relation("")
             try:
                 with self._readers.reading(), self._engine.read() as db:
-                    used = rollups.relation(db, self._folder, number, start, end, level)
+                    used = rollups.relation(db, self._folder, wanted, start, end)
                     return db.execute(query(used.points)).fetchall()
             except SeriesError as error:
                 if not left or not may_be_damage(error) or not self._look(used):

@@ -4,6 +4,9 @@ For each sealed file there are its minutes and its hours (`rollups/minute/`, `ro
 the same); days that are over stand in the table `daily`, made of the hours of all their files in the transaction that
 changes those. A roll-up is a sum, so
 late points add theirs: hot points are taken as they are, and a late file brings roll-ups of its own.
+
+What a range cuts is made of raw points. Where these are not there any more (`_gone`), the finest roll-ups that are left
+count whole as soon as the range touches what is in them, and are marked as `cut`.
 """
 
 from __future__ import annotations
@@ -37,13 +40,24 @@ CREATE TABLE IF NOT EXISTS daily_kept AS FROM daily LIMIT 0;
 """
 _X: Final = "CASE WHEN quality = 0 THEN coalesce(number, truth::INTEGER::DOUBLE) END"
 _RAW: Final = f"""
-SELECT {{names}}series, t, place, (quality = 0)::INTEGER AS count, (quality <> 0)::INTEGER AS flagged,
+SELECT {{names}}series, t, place, false AS cut, (quality = 0)::INTEGER AS count, (quality <> 0)::INTEGER AS flagged,
        (x IS NOT NULL)::INTEGER AS n, x AS low, x AS high, x AS sum, t AS first_t, t AS last_t,
        CASE WHEN quality = 0 THEN t END AS good_t, number, truth, text,
        CASE WHEN x IS NOT NULL THEN pow(10, greatest(-3000, least(3000, x)) / 10) END AS energy,
        sin(radians(x)) AS sin, cos(radians(x)) AS cos, CASE WHEN x IS NOT NULL THEN t END AS x_t, x
 FROM (SELECT *, {_X} AS x FROM {{points}}) WHERE {{where}}
 """  # noqa: S608
+_CUT: Final = """
+SELECT *, min(first_t) OVER one < {start} OR max(last_t) OVER one >= {end} AS cut FROM ({rolled})
+WHERE series = {series} AND t > {start} - {level} AND t < {end}
+WINDOW one AS (PARTITION BY t)
+QUALIFY min(first_t) OVER one < {end} AND max(last_t) OVER one >= {start}
+"""
+_GONE: Final = """
+SELECT r.level, f.* FROM files f JOIN rolled r ON r.seq = f.seq AND r.sound
+WHERE f.seq IN (SELECT seq FROM thinned UNION ALL SELECT seq FROM damaged)
+    AND f.last >= $start AND f.first < $end AND f.high >= $number AND f.low <= $number ORDER BY r.level, f.seq
+"""
 _LAST: Final = """arg_max(struct_pack(a := number, b := truth, c := text), struct_pack(t := good_t, place := place))
     FILTER (good_t IS NOT NULL)"""
 _SUMS: Final = """sum(count)::BIGINT AS count, sum(flagged)::BIGINT AS flagged, sum(n)::BIGINT AS n, min(low) AS low,
@@ -65,18 +79,23 @@ _FIGURE: Final = {
 }
 
 
-def level(start: int, end: int, width: int, aggregation: Aggregation) -> int | None:
-    """Return the coarsest level (ms) whose roll-ups serve a range in buckets of a width; None when there is none.
+class Wanted(NamedTuple):
+    """What is asked of a series by number: the coarsest and the finest roll-ups (ms) that serve it."""
 
-    >>> level(1, 10 * HOUR + 1, 2 * HOUR, Aggregation.LAST), level(1, 9, DAY, Aggregation.MEAN)
-    (3600000, None)
-    >>> level(0, HOUR, MINUTE, Aggregation.LAST), level(0, HOUR, 1500, Aggregation.MEAN)
-    (None, None)
+    number: int
+    level: int = DAY
+    finest: int = MINUTE
+
+
+def wanted(number: int, width: int, aggregation: Aggregation) -> Wanted | None:
+    """Return which roll-ups serve buckets of a width (ms); None when none do.
+
+    >>> wanted(1, 2 * HOUR, Aggregation.LAST), wanted(1, HOUR // 6, Aggregation.LAST)
+    (Wanted(number=1, level=3600000, finest=3600000), None)
     """
-    for found in (DAY, HOUR, MINUTE):
-        if width % found == 0 and (found > MINUTE or aggregation in _BASIC):
-            return found if -(-start // found) * found < end // found * found else None
-    return None
+    finest = MINUTE if aggregation in _BASIC else HOUR
+    found = next((level for level in (DAY, HOUR, MINUTE) if width % level == 0 and level >= finest), None)
+    return None if found is None else Wanted(number, found, finest)
 
 
 def companions(folder: Path, file: SealedFile) -> list[Path]:
@@ -175,34 +194,54 @@ class Relation(NamedTuple):
     gathered: tuple[Gathered, ...] = ()
 
 
-def relation(db: Cursor, folder: Path, number: int, start: int, end: int, level: int) -> Relation:
-    """Return raw points at the edges of a range and roll-ups between them, of one series, as one relation.
-
-    What hours at the edges of days come to, hours say.
-    """
-    hot = _raw(manifest.union(folder, (), manifest.generations(db), [number]), start, end)
-    parts = [Relation(hot), *_sealed(db, folder, number, start, end, level)]
+def relation(db: Cursor, folder: Path, wanted: Wanted, start: int, end: int) -> Relation:
+    """Return what a range holds of a series as one relation: roll-ups, and raw points for what is finer."""
+    hot = _raw(manifest.union(folder, (), manifest.generations(db), [wanted.number]), start, end)
+    parts = [Relation(hot), *_sealed(db, folder, wanted, start, end)]
     points = "(" + " UNION ALL BY NAME ".join(part.points for part in parts) + ")"
     raw, rolled, gathered = (tuple(chain.from_iterable(found)) for found in list(zip(*parts, strict=True))[1:])
     return Relation(points, raw, rolled, gathered)
 
 
-def _sealed(db: Cursor, folder: Path, number: int, start: int, end: int, level: int) -> Iterator[Relation]:
-    """Yield what is sealed of a range: what a level serves, and the rest of finer ones."""
-    if start >= end:
-        return
-    first, last = -(-start // level) * level, end // level * level
-    finer = HOUR if level == DAY else RAW
-    if level == RAW:
-        files = manifest.files(db, start, end, [number])
-        if files:
-            yield Relation(_raw(manifest.union(folder, files, (), [number]), start, end), raw=tuple(files))
-    elif first >= last:
-        yield from _sealed(db, folder, number, start, end, finer)
-    else:
-        yield from _sealed(db, folder, number, start, first, finer)
-        yield from _LEVELS[level](db, folder, number, first, last)
-        yield from _sealed(db, folder, number, last, end, finer)
+def _sealed(db: Cursor, folder: Path, wanted: Wanted, start: int, end: int) -> Iterator[Relation]:
+    """Yield what is sealed of a range: whole roll-ups of a level, and what finer ones say beside them."""
+    first, last = -(-start // wanted.level) * wanted.level, end // wanted.level * wanted.level
+    edges = [(start, end)] if first >= last else [(start, first), (last, end)]
+    if first < last:
+        yield from _LEVELS[wanted.level](db, folder, wanted.number, first, last)
+    for begin, stop in edges:
+        if begin < stop and wanted.level == DAY:
+            yield _cut("SELECT *, -1::BIGINT AS place FROM daily_kept", wanted.number, begin, stop, DAY)
+            yield from _sealed(db, folder, wanted._replace(level=HOUR), begin, stop)
+        elif begin < stop:
+            yield from _edge(db, folder, wanted, begin, stop)
+
+
+def _edge(db: Cursor, folder: Path, wanted: Wanted, start: int, end: int) -> Iterator[Relation]:
+    """Yield raw points, and for those that are gone the finest roll-ups that are left."""
+    if files := manifest.files(db, start, end, [wanted.number]):
+        yield Relation(_raw(manifest.union(folder, files, (), [wanted.number]), start, end), raw=tuple(files))
+    for level, gone in _gone(db, wanted, start, end).items():
+        found = _cut(_stored(folder, gone, level), wanted.number, start, end, level)
+        yield found._replace(rolled=tuple((level, item) for item in gone))
+
+
+def _gone(db: Cursor, wanted: Wanted, start: int, end: int) -> dict[int, list[SealedFile]]:
+    """Return the files without raw points by the finest level that is left of each."""
+    asked = {"start": start, "end": end, "number": wanted.number}
+    found: dict[int, list[SealedFile]] = {}
+    known: set[int] = set()
+    for level, *row in db.execute(_GONE, asked).fetchall():
+        file = SealedFile(*row)
+        if wanted.finest <= level <= wanted.level and file.seq not in known:
+            known.add(file.seq)
+            found.setdefault(level, []).append(file)
+    return found
+
+
+def _cut(rolled: str, number: int, start: int, end: int, level: int) -> Relation:
+    """Return the roll-ups of a level whose points lie in a range, or on both sides of one of its bounds."""
+    return Relation(_CUT.format(rolled=rolled, series=number, start=start, end=end, level=level))
 
 
 def _days(db: Cursor, folder: Path, number: int, first: int, last: int) -> Iterator[Relation]:
@@ -266,9 +305,10 @@ def buckets(points: str, width: int, aggregation: Aggregation) -> str:
         {_FIGURE[aggregation]}, {_LAST}, sum(flagged)::BIGINT FROM {points} GROUP BY bucket ORDER BY bucket"""  # noqa: S608
 
 
-def span(points: str) -> str:
-    """Return the query for number, first and last time of what `relation` gives."""
-    return f"SELECT coalesce(sum(count + flagged), 0)::BIGINT, min(first_t), max(last_t) FROM {points}"  # noqa: S608
+def span(points: str, start: int, end: int) -> str:
+    """Return the query for number, first and last time of what `relation` gives, and how many of these are cut."""
+    return f"""SELECT coalesce(sum(count + flagged), 0)::BIGINT, min(greatest(first_t, {start})),
+        max(least(last_t, {end - 1})), coalesce(sum(count + flagged) FILTER (cut), 0)::BIGINT FROM {points}"""  # noqa: S608
 
 
 def _raw(points: str, begin: int, stop: int) -> str:

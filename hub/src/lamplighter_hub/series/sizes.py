@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lamplighter_hub.series.columns import size_of
+from lamplighter_hub.series.store import Commit
+
 
 @dataclass(slots=True)
 class Sizes:
@@ -23,3 +26,15 @@ class Sizes:
     def rows(self) -> tuple[int, int, int, int]:
         """Return how many rows there are; every commit adds some."""
         return self.points, self.events, self.marks, self.quarantined
+
+    def took(self, commit: Commit, points: int) -> None:
+        """Add a commit of so many points that is durable now."""
+        self.points += points
+        self.events += len(commit.events)
+        self.event_n += len(commit.events)
+        self.marks += len(commit.marks)
+        self.loose_marks += len(commit.marks)
+        self.quarantined += len(commit.quarantined)
+        self.quarantine_n += len(commit.quarantined)
+        self.quarantined_bytes += sum(map(size_of, commit.quarantined))
+        self.released += len(commit.releases)

@@ -141,11 +141,17 @@ class Bucket:
 
 
 class Span(NamedTuple):
-    """How much a series holds in a range: number of points, first and last time (ms); 0 points have no times."""
+    """How much a series holds in a range: number of points, first and last time (ms); 0 points have no times.
+
+    Where single points are gone, the finest roll-ups that are left say how many there were. `cut` of the points are in
+    roll-ups that reach beyond the range: these count whole, and the range holds up to so many points less. Their times
+    are then those of the range.
+    """
 
     points: int
     first: int | None
     last: int | None
+    cut: int = 0
 
 
 class Counts(NamedTuple):
@@ -213,7 +219,7 @@ class TimeSeries(Protocol):
         """Return the names of the metrics that a device ever had, sorted."""
 
     def span(self, device: str, metric: str, start: int, end: int) -> Span:
-        """Return how many points a series holds in a range, and between which times."""
+        """Return how many points a series holds in a range, between which times, and how far that is certain."""
 
     def readings(
         self, device: str, metrics: Sequence[str], start: int, end: int, *, limit: int, cursor: str | None = None
@@ -226,7 +232,10 @@ class TimeSeries(Protocol):
     def buckets(
         self, device: str, metric: str, start: int, end: int, *, width_ms: int, aggregation: Aggregation
     ) -> list[Bucket]:
-        """Return the buckets of a range, aligned to the epoch. An empty bucket is absent: a gap stays a gap."""
+        """Return the buckets of a range, aligned to the epoch. An empty bucket is absent: a gap stays a gap.
+
+        Where single points are gone, roll-ups that the range cuts count whole, if they fit into a bucket: `span`.
+        """
 
     def damaged(self, devices: Sequence[str], metrics: Sequence[str], start: int, end: int) -> list[Damaged]:
         """Return the damaged files that may hold something of a range, so that an answer on it may be incomplete.

@@ -7,17 +7,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from lamplighter_hub.series.ages import WIDTHS, Level, tiers
+from lamplighter_hub.series.ages import Level
 from lamplighter_hub.series.influx import asking
 from lamplighter_hub.series.influx.asking import Row, literal, within
 from lamplighter_hub.series.influx.client import Influx, Table
 from lamplighter_hub.series.influx.fast import fast_buckets
 from lamplighter_hub.series.influx.journal import Valid
+from lamplighter_hub.series.influx.left import Left, Numbered, Range, left, span
 from lamplighter_hub.series.influx.lines import EARLIEST_MS, LATEST_MS, NS, TEXTS, joined
 from lamplighter_hub.series.influx.moves import Moves
 from lamplighter_hub.series.influx.places import Answer, Question
 from lamplighter_hub.series.influx.reduce import Reducer
-from lamplighter_hub.series.influx.rolled import COLUMNS, NAMES, Rolled, level_for, read
+from lamplighter_hub.series.influx.rolled import COLUMNS, NAMES, levels_for, read
 from lamplighter_hub.series.rows import Place, held, place_after, write_cursor
 from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Bucket, Quarantined, Span, StoredEvent
 from lamplighter_protocols.profile import Aggregation
@@ -73,16 +74,7 @@ class Reader:
         raw = self._raw_span(device, metric, start, end)
         if not self.has_rolled:
             return raw
-        found = [
-            item
-            for level, first, last in tiers(start, end)
-            if level > Level.RAW
-            for item in self._rolled(device, metric, first, last, level)
-        ]
-        spans = [Span(item.good + item.flagged, item.first_t, item.last_t) for item in found] + [raw]
-        firsts = [span.first for span in spans if span.first is not None]
-        lasts = [span.last for span in spans if span.last is not None]
-        return Span(sum(span.points for span in spans), min(firsts, default=None), max(lasts, default=None))
+        return span(self._left(device, metric, (start, end), Level.DAY, Level.MINUTE), raw, (start, end))
 
     def _raw_span(self, device: str, metric: str, start: int, end: int) -> Span:
         where = asking.one_series(device, metric), self._seen(start, end)
@@ -123,10 +115,10 @@ class Reader:
 
         def ask() -> list[Bucket]:
             # Asked anew each time: the very first points may be giving way just now.
-            level = level_for(width_ms, aggregation) if self.has_rolled else None
-            if level is None:
+            levels = levels_for(width_ms, aggregation) if self.has_rolled else None
+            if levels is None:
                 return self._raw_buckets(device, metric, start, end, width_ms, aggregation)
-            found = self._rolled(device, metric, start, end, level)
+            found = [one.rolled for one in self._left(device, metric, (start, end), *levels)]
             reducer = Reducer(width_ms, aggregation)
             reducer.take_rolled(found)
             # Behind the last of them there are raw points alone, and the server may reduce these.
@@ -138,15 +130,17 @@ class Reader:
 
         return self._moves.still((device, metric), ask)
 
-    def _rolled(self, device: str, metric: str, start: int, end: int, level: Level) -> list[Rolled]:
-        """Return the roll-ups that lie whole in a range, in order of time."""
-        width = WIDTHS[level]
-        start, end = max(-(-start // width) * width, EARLIEST_MS), min(end // width * width, LATEST_MS)
-        if start >= end:
-            return []
-        where = asking.one_series(device, metric), self._seen(start, end)
-        (tables,) = self._influx.query(asking.select(COLUMNS, NAMES[level], *where))
-        return [read(row) for row in asking.rows(tables)]
+    def _left(self, device: str, metric: str, within: Range, coarsest: Level, finest: Level) -> list[Left]:
+        """Return the roll-ups that touch a range, in order of time: the finest there are of those that it cuts."""
+
+        def ask(level: Level, ranges: Sequence[Range]) -> Iterator[Numbered]:
+            limits = [(max(start, EARLIEST_MS), min(end, LATEST_MS)) for start, end in ranges]
+            which = asking.one_series(device, metric)
+            asked = [asking.select(COLUMNS, NAMES[level], which, self._seen(*one)) for one in limits]
+            for tables in self._influx.query(*asked):
+                yield from map(read, asking.rows(tables))
+
+        return left(ask, within, coarsest, finest)
 
     def _raw_buckets(
         self, device: str, metric: str, start: int, end: int, width_ms: int, aggregation: Aggregation

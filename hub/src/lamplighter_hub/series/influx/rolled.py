@@ -51,16 +51,15 @@ class Rolled(NamedTuple):
     last: Value | None
 
 
-def level_for(width_ms: int, aggregation: Aggregation) -> Level | None:
-    """Return the coarsest roll-up that serves buckets of a width; None when none does.
+def levels_for(width_ms: int, aggregation: Aggregation) -> tuple[Level, Level] | None:
+    """Return the coarsest and the finest roll-ups that serve buckets of a width; None when none do.
 
-    >>> level_for(172_800_000, Aggregation.LAST), level_for(60_000, Aggregation.LAST)
-    (<Level.DAY: 3>, None)
+    >>> levels_for(172_800_000, Aggregation.LAST), levels_for(60_000, Aggregation.LAST)
+    ((<Level.DAY: 3>, <Level.HOUR: 2>), None)
     """
-    for level in (Level.DAY, Level.HOUR, Level.MINUTE):
-        if width_ms % WIDTHS[level] == 0:
-            return level if level > Level.MINUTE or aggregation in _BASIC else None
-    return None
+    finest = Level.MINUTE if aggregation in _BASIC else Level.HOUR
+    coarsest = next((level for level in (Level.DAY, Level.HOUR, Level.MINUTE) if width_ms % WIDTHS[level] == 0), None)
+    return None if coarsest is None or coarsest < finest else (coarsest, finest)
 
 
 def roll(rows: Sequence[Row], level: Level) -> Iterator[Rolled]:
@@ -120,10 +119,10 @@ def newest_line(device: str, metric: str, row: Row, number: int) -> str:
     return f"newest,device={device},metric={metric} {shown}stamp={stamp}i {row[0]}\n"
 
 
-def read(row: Row) -> Rolled:
-    """Return a roll-up from its time (ns) and `COLUMNS`."""
+def read(row: Row) -> tuple[int, Rolled]:
+    """Return a roll-up from its time (ns) and `COLUMNS`, with the number of the commit that wrote it."""
     figures = [None if figure is None else float(figure) for figure in row[8:15]]
-    return Rolled._make([row[0] // NS, *row[1:8], *figures, value([row[0], *row[15:18]])])
+    return row[0] % NS, Rolled._make([row[0] // NS, *row[1:8], *figures, value([row[0], *row[15:18]])])
 
 
 def field(found: Value) -> str:
