@@ -21,7 +21,8 @@ from lamplighter_hub.series.columns import Points, pack
 from lamplighter_hub.series.duckdb import open_duckdb
 from lamplighter_hub.series.engine import append
 from lamplighter_hub.series.manifest import HOT_TABLE
-from lamplighter_hub.series.store import Commit, Mark, Samples
+from lamplighter_hub.series.store import Commit, Mark
+from lamplighter_protocols.quality import Samples
 
 Made = TypeVar("Made")
 SIZES = (1, 10, 60)

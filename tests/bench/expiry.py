@@ -18,8 +18,9 @@ from lamplighter_hub.series.ages import Ages, Policy
 from lamplighter_hub.series.duckdb import Rules, open_duckdb
 from lamplighter_hub.series.influx.lease import Owner
 from lamplighter_hub.series.influx.store import Limits, open_influx
-from lamplighter_hub.series.store import Commit, Samples
+from lamplighter_hub.series.store import Commit
 from lamplighter_protocols.profile import Retention
+from lamplighter_protocols.quality import Samples
 from services.influx import influxd
 
 HOUR, DAY = 3_600_000, 86_400_000

@@ -18,8 +18,9 @@ from typing import Final, NamedTuple
 from bench.frame import Figure, Setting
 from lamplighter_hub.series.duckdb import DuckDbSeries, Rules, open_duckdb
 from lamplighter_hub.series.manifest import DAY, HOUR
-from lamplighter_hub.series.store import Commit, Samples
+from lamplighter_hub.series.store import Commit
 from lamplighter_protocols.profile import Aggregation
+from lamplighter_protocols.quality import Samples
 
 MIDNIGHT: Final = 1_795_392_000_000
 NUMBERS: Final = 85_000

@@ -10,7 +10,8 @@ from bench.frame import Figure, Setting
 from bench.hours import asked
 from lamplighter_hub.series.influx.lease import Owner
 from lamplighter_hub.series.influx.store import InfluxSeries, open_influx
-from lamplighter_hub.series.store import Commit, Samples
+from lamplighter_hub.series.store import Commit
+from lamplighter_protocols.quality import Samples
 from services.influx import influxd
 from services.wait import eventually
 

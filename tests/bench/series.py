@@ -19,8 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lamplighter_hub.series.duckdb import open_duckdb
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Mark, Samples, TimeSeries
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Mark, TimeSeries
 from lamplighter_protocols.profile import Aggregation
+from lamplighter_protocols.quality import Samples
 from services.influx import influxd
 
 SECONDS = 4.0

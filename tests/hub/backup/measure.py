@@ -16,7 +16,8 @@ from hub.devices.measure_city import births, measured
 from hub.registry.rig import START, Rig, rig
 from lamplighter_hub.backup.restore import restore
 from lamplighter_hub.series.duckdb import open_duckdb
-from lamplighter_hub.series.store import Commit, Mark, Samples
+from lamplighter_hub.series.store import Commit, Mark
+from lamplighter_protocols.quality import Samples
 from services.wait import eventually
 
 OUTBOX = "01M80T5JNV0000000000000001"

@@ -26,9 +26,10 @@ from lamplighter_hub.registry.database import SQLITE_FILE, Database, sqlite_url
 from lamplighter_hub.registry.models import Refusal
 from lamplighter_hub.series.duckdb import DuckDbSeries, open_duckdb
 from lamplighter_hub.series.manifest import DAY
-from lamplighter_hub.series.store import Commit, Mark, Quarantined, Samples, StoredEvent
+from lamplighter_hub.series.store import Commit, Mark, Quarantined, StoredEvent
 from lamplighter_protocols.commands import CommandState
 from lamplighter_protocols.presence import Presence
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.records import ReportedRecord, ResultRecord
 from services.postgres import Postgres
 from services.wait import eventually

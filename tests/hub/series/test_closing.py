@@ -14,8 +14,9 @@ import pytest
 from hub.registry.rig import calling, rig
 from lamplighter_hub.access.roles import Role
 from lamplighter_hub.series.duckdb import DuckDbSeries, Rules, open_duckdb
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Samples, StoreUnavailable
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, StoreUnavailable
 from lamplighter_protocols.profile import Aggregation
+from lamplighter_protocols.quality import Samples
 from services.wait import eventually
 
 OLD = 1_735_689_600_000

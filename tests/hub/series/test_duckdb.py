@@ -19,10 +19,10 @@ from lamplighter_hub.series.store import (
     END_OF_TIME,
     Commit,
     Release,
-    Samples,
     SeriesError,
     StoreUnavailable,
 )
+from lamplighter_protocols.quality import Samples
 from services.wait import eventually
 from suites.series.make import T0, column, everything, flat, mark, put, refused
 
@@ -91,7 +91,8 @@ import sys
 from pathlib import Path
 from lamplighter_hub.series.duckdb import Limits, Rules, open_duckdb
 from suites.series.make import T0, column
-from lamplighter_hub.series.store import Commit, Samples
+from lamplighter_hub.series.store import Commit
+from lamplighter_protocols.quality import Samples
 DAY = 86_400_000
 begin = T0 // DAY * DAY
 store = open_duckdb(Path(sys.argv[1]), Limits(), Rules(share=1.0, every_s=3600), lambda: begin + 2 * DAY)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from hub.registry.rig import START, Rig, calling, rig
 from lamplighter_hub.access.roles import Role
-from lamplighter_hub.series.store import Commit, Samples, StoredEvent
+from lamplighter_hub.series.store import Commit, StoredEvent
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Quality
 from suites.series.make import column, mark, refused
 

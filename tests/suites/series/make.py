@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TypeVar
 
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Mark, Quarantined, Samples, TimeSeries
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Mark, Quarantined, TimeSeries
 from lamplighter_hub.verification.service import Checkable
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Quality, Reading, Value
 
 T0 = 1_795_476_600_000

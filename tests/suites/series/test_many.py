@@ -11,8 +11,9 @@ from typing import Final
 import pytest
 
 from lamplighter_hub.series.ages import Ages, Policy
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Bucket, Commit, Samples, Span, TimeSeries
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Bucket, Commit, Span, TimeSeries
 from lamplighter_protocols.profile import Aggregation, Retention
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Quality, Reading, Value
 from suites.series.make import flat
 from suites.series.stores import Open

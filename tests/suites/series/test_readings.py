@@ -15,11 +15,11 @@ from lamplighter_hub.series.store import (
     END_OF_TIME,
     BadCursor,
     Commit,
-    Samples,
     Span,
     TimeSeries,
     Unstorable,
 )
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Quality, Reading, Value
 from suites.series.make import T0, column, everything, flat, put
 from suites.series.stores import Open

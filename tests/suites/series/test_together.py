@@ -6,8 +6,9 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, Samples, TimeSeries
+from lamplighter_hub.series.store import BEGINNING, END_OF_TIME, Commit, TimeSeries
 from lamplighter_protocols.profile import Aggregation
+from lamplighter_protocols.quality import Samples
 from suites.series.make import T0, column, flat, put
 
 COMMITS = 150

@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 
 from lamplighter_hub.ingest.judge import Judge, Judgement
 from lamplighter_hub.ledger.ledger import Draft
-from lamplighter_hub.series.store import Commit, Quarantined, Release, Samples, StoredEvent
+from lamplighter_hub.series.store import Commit, Quarantined, Release, StoredEvent
 from lamplighter_protocols.errors import WireError
 from lamplighter_protocols.ids import new_ulid
 from lamplighter_protocols.presence import Birth, Presence
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Value
 from lamplighter_protocols.records import ReportedRecord, ResultRecord
 

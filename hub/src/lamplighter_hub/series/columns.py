@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lamplighter_hub.series.store import Quarantined, Samples, Unstorable
+from lamplighter_hub.series.store import Quarantined, Unstorable
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Quality, Value
 
 CODES: Final = {

@@ -18,10 +18,11 @@ from typing import Final, NamedTuple
 
 from lamplighter_hub.errors import invalid, invalid_fields
 from lamplighter_hub.series.columns import storable
-from lamplighter_hub.series.store import Commit, Samples, TimeSeries
+from lamplighter_hub.series.store import Commit, TimeSeries
 from lamplighter_protocols.configuration import FieldError
 from lamplighter_protocols.ids import NAME_PATTERN
 from lamplighter_protocols.model import EARLIEST, LATEST
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import MAX_TEXT, Quality, Reading, Value
 
 NEEDED: Final = ("device", "metric", "value")

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from lamplighter_hub.series.ages import Policy
 from lamplighter_protocols.errors import LamplighterError
 from lamplighter_protocols.profile import Aggregation
-from lamplighter_protocols.quality import Samples as Samples  # noqa: PLC0414 - it crosses this seam
+from lamplighter_protocols.quality import Samples
 from lamplighter_protocols.readings import Reading, Value
 
 BEGINNING: Final = -(2**62)
