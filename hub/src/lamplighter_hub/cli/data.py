@@ -36,7 +36,9 @@ Format = Annotated[Literal["csv", "parquet"], typer.Option("--format", help="How
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, or Parquet if the name ends so.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file; it appears when complete.")]
 
-COARSER: Final = "single readings of the begin of this time are not kept any more: what is left of it is shown"
+COARSER: Final = (
+    "single readings of this time are not kept any more: shown are the whole steps that are left and cover it"
+)
 INCOMPLETE: Final = "a damaged file may hold more, and is left out: {}"
 BUCKET_COLUMNS = (
     Column("time", "t", "time"),

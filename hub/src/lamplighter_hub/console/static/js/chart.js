@@ -36,6 +36,17 @@ export function withGaps(rows, gap) {
   return found;
 }
 
+/** Rows that last for a width, as steps: each has a second row where it ends, and an empty one where none follows. */
+export function asSteps(rows, width) {
+  const found = [];
+  rows.forEach((row, index) => {
+    found.push(row);
+    if (rows[index + 1]?.[0] === row[0] + width) return;
+    found.push([row[0] + width, ...row.slice(1)], [row[0] + width + 1, null, null, null]);
+  });
+  return found;
+}
+
 class Chart {
   constructor(element) {
     this.element = element;
@@ -47,6 +58,7 @@ class Chart {
     this.flags = [];
     this.ticks = [];
     this.width = 0;
+    this.whole = false;
     this.plot = null;
     this.now = this.options.rates ? element.parentElement.querySelector(".now > span") : null;
     this.flagged = element.parentElement.querySelector("[data-flagged]");
@@ -66,6 +78,7 @@ class Chart {
     if (!answer.ok) throw new Error(`${answer.status}`);
     const series = await answer.json();
     this.width = series.reduced ? series.width_ms : 0;
+    this.whole = series.coarser;
     const buckets = series.buckets.filter((bucket) => bucket.count > 0 && bucket.mean !== null);
     this.rows = buckets.map((bucket) => [bucket.t, bucket.min, bucket.mean, bucket.max, bucket.count]);
     const flagged = series.buckets.filter((bucket) => bucket.quality > 0);
@@ -112,9 +125,16 @@ class Chart {
     while (this.flags.length > 5000) this.flags.shift();
   }
 
+  begin() {
+    return (this.end ?? now()) - this.span;
+  }
+
+  // what is shown: the range, and all of the buckets that cover it where nothing finer is left; never a time to come
   window() {
-    const end = this.end ?? now();
-    return [(end - this.span) / SECOND, end / SECOND];
+    const [begin, end] = [this.begin(), this.end ?? now()];
+    if (!this.whole || !this.rows.length) return [begin / SECOND, end / SECOND];
+    const last = Math.min(this.rows.at(-1)[0] + this.width, now());
+    return [Math.min(begin, this.rows[0][0]) / SECOND, Math.max(end, last) / SECOND];
   }
 
   // twice the usual distance is still no gap; an irregular device is judged by its own rhythm
@@ -125,10 +145,10 @@ class Chart {
   }
 
   columns() {
-    const from = this.window()[0] * SECOND;
+    const from = this.begin();
     while (this.rows.length && !this.end && this.rows[0][0] + this.width < from) this.rows.shift();
     this.flags = this.flags.filter(([t]) => this.end || t + this.width >= from);
-    const rows = withGaps(this.rows, this.gap());
+    const rows = this.whole ? asSteps(this.rows, this.width) : withGaps(this.rows, this.gap());
     return [0, 1, 3, 2].map((column) => rows.map((row) => (column ? row[column] : row[0] / SECOND)));
   }
 
@@ -145,7 +165,7 @@ class Chart {
     this.empty.hidden = this.rows.length + this.flags.length > 0;
     this.element.dataset.points = this.rows.length;
     this.element.dataset.last = this.rows.at(-1)?.[0] ?? "";
-    this.element.dataset.edge = Math.round(this.window()[1]);
+    [this.element.dataset.begin, this.element.dataset.edge] = this.window().map(Math.round);
     if (this.now && this.rows.length) this.now.textContent = number(this.rows.at(-1)[2], this.decimals);
     this.element.dataset.ready = "yes";
   }
@@ -153,14 +173,15 @@ class Chart {
   settings() {
     const line = colour("--series-1");
     const band = this.options.kind === "boolean" ? undefined : colour("--series-1-band");
-    const stepped = this.options.kind === "boolean" ? window.uPlot.paths.stepped({ align: 1 }) : undefined;
+    const [stepped, straight] = [window.uPlot.paths.stepped({ align: 1 }), window.uPlot.paths.linear()];
+    const paths = (...given) => (this.whole || this.options.kind === "boolean" ? stepped : straight)(...given);
     const axis = {
       stroke: colour("--secondary"),
       font: "12px system-ui, sans-serif",
       grid: { stroke: colour("--grid"), width: 1 },
       ticks: { show: false },
     };
-    const edge = { stroke: "transparent", points: { show: false } };
+    const edge = { stroke: "transparent", paths, points: { show: false } };
     return {
       width: this.element.clientWidth,
       height: this.element.clientHeight,
@@ -171,7 +192,7 @@ class Chart {
         { ...axis, values: tickTexts, space: 84, size: 30 },
         { ...axis, size: 54, space: 32, values: (_, splits) => splits.map((split) => this.label(split)) },
       ],
-      series: [{}, edge, edge, { stroke: line, width: 1.5, paths: stepped, points: { show: false } }],
+      series: [{}, edge, edge, { stroke: line, width: 1.5, paths, points: { show: false } }],
       bands: band ? [{ series: [2, 1], fill: band }] : [],
       hooks: { setCursor: [(plot) => this.point(plot)], draw: [(plot) => this.mark(plot)] },
     };
