@@ -134,19 +134,44 @@ def same(found: list[list[Bucket]], expected: list[list[Bucket]]) -> None:
         assert [item.mean for item in one] == pytest.approx([item.mean for item in two], rel=1e-12)
 
 
-def test_late_points_void_what_they_change_until_the_next_day(tmp_path: Path) -> None:
+def test_only_the_day_of_late_points_is_read_beside_what_is_gathered(tmp_path: Path) -> None:
     clock = Clock()
     store = filled(tmp_path, clock)
-    put(store, column("air-1", "a", [(FIRST + n * HOUR, 5.0) for n in range(24)]))
+    day = FIRST + 3 * DAY
+    for _ in range(2):
+        put(store, column("air-1", "a", [(day + n * HOUR, 5.0) for n in range(24)]))
+        store.seal()
+        assert sorted(item.begin for item in gathered(store)) == [FIRST, FIRST + GATHER]
+        same(charts(store), raw(store))
+        tidy(store, tmp_path)
+    before = charts(store)
+    for path in rolled_hours(store, tmp_path, but=day):
+        path.unlink()
+    assert charts(store) == before, "no other file of hours is read"
+    store.close()
+
+
+def rolled_hours(store: DuckDbSeries, folder: Path, but: int) -> list[Path]:
+    with store._engine.read() as db:
+        known = manifest.known(db)
+    return [folder / rollups.companion(item, HOUR) for item in known if item.begin // DAY * DAY != but]
+
+
+def test_a_span_is_gathered_anew_when_late_points_changed_many_of_its_files(tmp_path: Path) -> None:
+    clock = Clock()
+    store = filled(tmp_path, clock)
+    old = gathered(store)
+    put(store, column("air-1", "a", [(FIRST + 3 * DAY + n * HOUR, 5.0) for n in range(24)]))
     store.seal()
-    store.seal()
-    assert [item.begin for item in gathered(store)] == [FIRST + GATHER]
-    same(charts(store), raw(store))
-    tidy(store, tmp_path)
+    assert gathered(store) == old, "not twice a day"
     clock.now += DAY
     store.seal()
     assert sorted(item.begin for item in gathered(store)) == [FIRST, FIRST + GATHER]
+    assert {item.seq for item in old}.isdisjoint(item.seq for item in gathered(store)[-1:])
+    with store._engine.read() as db:
+        assert manifest.stale(db, FIRST, FIRST + DAYS * DAY) == []
     same(charts(store), raw(store))
+    tidy(store, tmp_path)
     store.close()
 
 
@@ -157,6 +182,7 @@ def test_a_store_that_gathered_nothing_is_taken_over(tmp_path: Path) -> None:
     store.close()
     with duckdb.connect(str(tmp_path / "series.duckdb")) as old:
         old.execute("DROP TABLE gathered")
+        old.execute("DROP TABLE stale")
         old.execute("UPDATE meta SET value = 3 WHERE name = 'schema'")
         facts = old.execute("SELECT * FROM meta ORDER BY name").fetchall()
     store = opened(tmp_path, clock)
@@ -202,9 +228,13 @@ def test_a_chart_that_meets_damage_goes_on_without_it(tmp_path: Path) -> None:
     store.close()
 
 
-def test_what_goes_by_age_is_not_kept_in_gathered_hours(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [0, 1, 2], ids=["in_time", "late", "late_twice"])
+def test_what_goes_by_age_is_not_kept_in_gathered_hours(late: int, tmp_path: Path) -> None:
     clock = Clock()
     store = filled(tmp_path, clock)
+    for turn in range(late):
+        put(store, column("air-1", "a", [(FIRST + DAY + n * HOUR + turn, 5.0) for n in range(24)]))
+        store.seal()
     classes = {"a": Retention.SHORT, "b": Retention.LONG}
     ages = {Retention.SHORT: Ages(raw=1, minute=1, hour=2), Retention.LONG: Ages(), Retention.STANDARD: Ages()}
     expected = charts(store, "b")

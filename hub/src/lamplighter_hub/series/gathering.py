@@ -1,7 +1,8 @@
 """Gathers hours: those of all files of 16 days in few files sorted by series, which a chart of a year reads instead.
 
-What is gathered is a copy (docs/decisions/0087). It counts as long as every file that it is made of does: whatever
-takes one of these out of the manifest voids it there, and then the hours of each file answer as before.
+What is gathered is a copy (docs/decisions/0087). It counts as long as every file that it is made of does. Where late
+points are merged into one of these its day is stale, and the hours of that day's files are read beside the rest; where
+something goes by age all of it is void, and the hours of each file answer as before.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ HAVING bool_and(sound) AND count(*) FILTER (seq NOT IN ({manifest.IS_GATHERED}))
 
 
 class Gatherer:
-    """Gathers a span at a time, and none twice a day: late points void again what they come to."""
+    """Gathers a span at a time, and none twice a day: late points and age change again what they come to."""
 
     def __init__(self, engine: Engine, readers: Readers, damage: Damage, pace: Pace) -> None:
         self._engine = engine

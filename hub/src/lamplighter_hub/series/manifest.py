@@ -76,7 +76,8 @@ class Entry(NamedTuple):
 class Gathered(NamedTuple):
     """A line of the manifest: the hours, once more, of series `low`..`high` of all files of a span (16 days).
 
-    Meant are files with `begin` <= their begin < `until` whose seq is not above `upto`; -1: it counts no more.
+    Meant are files with `begin` <= their begin < `until` whose seq is not above `upto`; -1: it counts no more. Of days
+    that are stale the hours of each file count instead.
     """
 
     seq: int
@@ -104,6 +105,7 @@ CREATE TABLE IF NOT EXISTS rolled (
 CREATE TABLE IF NOT EXISTS gathered (
     seq BIGINT NOT NULL, path VARCHAR NOT NULL, "begin" BIGINT NOT NULL, until BIGINT NOT NULL, low INTEGER NOT NULL,
     high INTEGER NOT NULL, upto BIGINT NOT NULL, size BIGINT NOT NULL, sha256 VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS stale (t BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS newest (
     series INTEGER NOT NULL, t BIGINT NOT NULL, number DOUBLE, truth BOOLEAN, text VARCHAR, quality UTINYINT NOT NULL);
 """
@@ -122,9 +124,11 @@ SELECT f.* FROM files f JOIN rolled r ON r.seq = f.seq AND r.level = $level AND 
 WHERE f.last >= $start AND f.first < $end AND f.high >= $low AND f.low <= $high ORDER BY f.seq
 """
 SPAN_OF: Final = f'(f."begin" - ((f."begin" % {GATHER}) + {GATHER}) % {GATHER})'
+_DAY_OF: Final = f'(f."begin" - ((f."begin" % {DAY}) + {DAY}) % {DAY})'
 IS_GATHERED: Final = f"""
 SELECT f.seq FROM files f JOIN (SELECT DISTINCT "begin", until, upto FROM gathered) g
 ON g."begin" = {SPAN_OF} AND f."begin" < g.until AND f.seq <= g.upto
+WHERE {_DAY_OF} NOT IN (SELECT t FROM stale)
 """  # noqa: S608
 _UNGATHERED: Final = f"SELECT * FROM ({_ROLLED_FILES}) WHERE seq NOT IN ({IS_GATHERED}) ORDER BY seq"  # noqa: S608
 _GATHERED: Final = """
@@ -133,7 +137,11 @@ ORDER BY "begin"
 """
 _VOID: Final = f"""
 UPDATE gathered SET upto = -1
-WHERE upto >= $seq AND "begin" IN (SELECT {SPAN_OF} FROM files f WHERE f.seq = $seq AND f."begin" < until)
+WHERE upto >= 0 AND "begin" IN (SELECT {SPAN_OF} FROM files f
+    WHERE f.seq = $seq AND f."begin" < until AND (f.seq <= upto OR {_DAY_OF} IN (SELECT t FROM stale)))
+"""  # noqa: S608
+_STALE: Final = f"""
+INSERT INTO stale SELECT {_DAY_OF} FROM files f WHERE f.seq = $seq AND f.seq IN ({IS_GATHERED})
 """  # noqa: S608
 _UNROLLED: Final = "SELECT seq FROM rolled WHERE level = $level AND NOT sound"
 _ROLLED_OF: Final = """
@@ -193,6 +201,12 @@ def every_gathered(db: Cursor) -> list[Gathered]:
     return [Gathered(*row) for row in db.execute("SELECT * FROM gathered ORDER BY seq").fetchall()]
 
 
+def stale(db: Cursor, start: int, end: int) -> list[int]:
+    """Return the days (ms) of a range whose gathered hours do not count: late points changed them."""
+    asked = {"start": start // DAY * DAY, "end": end}
+    return [day for (day,) in db.execute("SELECT t FROM stale WHERE t >= $start AND t < $end", asked).fetchall()]
+
+
 def gathered_seqs(db: Cursor) -> set[int]:
     """Return the numbers of the files whose hours are gathered."""
     return {seq for (seq,) in db.execute(IS_GATHERED).fetchall()}
@@ -216,8 +230,24 @@ def add(db: Cursor, entry: Entry) -> None:
 
 
 def drop(db: Cursor, seq: int) -> None:
-    """Let a file, its roll-ups and what was gathered of them count no longer, inside the caller's transaction."""
+    """Let a file and its roll-ups count no longer, inside the caller's transaction. Some of what it holds is to go.
+
+    What was gathered of it and others counts no longer either, so that it is removed.
+    """
     db.execute(_VOID, {"seq": seq})
+    _forget(db, seq)
+
+
+def replace(db: Cursor, seq: int) -> None:
+    """Let a file count no longer, all of which another of its day holds, inside the caller's transaction.
+
+    The hours that were gathered of its day are stale then.
+    """
+    db.execute(_STALE, {"seq": seq})
+    _forget(db, seq)
+
+
+def _forget(db: Cursor, seq: int) -> None:
     for table in ("files", "rolled", "thinned", "damaged"):
         db.execute(f"DELETE FROM {table} WHERE seq = $seq", {"seq": seq})  # noqa: S608 (names of this module)
 
@@ -225,6 +255,7 @@ def drop(db: Cursor, seq: int) -> None:
 def gather(db: Cursor, begin: int, found: Sequence[Gathered]) -> None:
     """Let gathered files of a span count instead of those before, inside the caller's transaction."""
     db.execute('DELETE FROM gathered WHERE "begin" = $begin', {"begin": begin})
+    db.execute("DELETE FROM stale WHERE t >= $begin AND t < $end", {"begin": begin, "end": begin + GATHER})
     for item in found:
         _insert(db, "gathered", item)
         used_seq(db, item.seq)

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS quarantine (
     device VARCHAR NOT NULL, channel VARCHAR NOT NULL, reason VARCHAR NOT NULL, field VARCHAR NOT NULL,
     detail VARCHAR NOT NULL, payload BLOB NOT NULL, held VARCHAR DEFAULT '', release VARCHAR DEFAULT '');
 """
-VERSION: Final = 4
+VERSION: Final = 5
 
 _RANGE: Final = "p.t >= $start AND p.t < $end"
 

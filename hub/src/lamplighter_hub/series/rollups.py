@@ -265,6 +265,8 @@ def _lacking(db: Cursor, number: int, first: int, last: int, done: AbstractSet[i
 def _hours(db: Cursor, folder: Path, number: int, first: int, last: int) -> Iterator[Relation]:
     if gathered := manifest.gathered(db, first, last, number):
         within = f"series = {number} AND t >= {first} AND t < {last}"
+        if stale := manifest.stale(db, first, last):
+            within += f" AND t - ((t % {DAY}) + {DAY}) % {DAY} NOT IN ({', '.join(map(str, stale))})"
         found = _gathered(folder, gathered)
         yield Relation(f"SELECT * FROM ({found}) WHERE {within}", gathered=tuple(gathered))  # noqa: S608
     covered = manifest.gathered_seqs(db) if (raw := manifest.unrolled(db, first, last, HOUR, number)) else set()

@@ -309,7 +309,7 @@ def _of_day(db: Cursor, day: int) -> list[SealedFile]:
 
 def _swap_files(db: Cursor, written: Sequence[Entry], replaced: Sequence[SealedFile]) -> None:
     for item in replaced:
-        manifest.drop(db, item.seq)
+        manifest.replace(db, item.seq)
     for entry in written:
         manifest.add(db, entry)
 
