@@ -214,7 +214,7 @@ class InfluxSeries:
     ) -> Iterator[list[Reading]]:
         """Yield chunks of readings by device, metric, time and arrival."""
         series = [Series(*names) for names in self._names.select(devices, metrics)]
-        return self._reader.export_readings(series, start, end)
+        return self._reader.export_readings(series, metrics, start, end)
 
     def events(
         self,
