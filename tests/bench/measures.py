@@ -13,6 +13,7 @@ from bench.bare import bare
 from bench.crowds import backlog, city, flat
 from bench.field import Background, CountingProxy, ModbusDevices
 from bench.frame import BIN, Figure, Measure, Setting, cpu_s, resident_mb
+from bench.gathering import gathering
 from bench.hours import hours
 from bench.influx import influx
 from bench.ingest import ingest
@@ -152,6 +153,7 @@ MEASURES = (
     Measure("backlog", "an hour of backlog from 1,000 agents, beside live data", backlog, 300, long=True),
     Measure("moving", "a million readings out and in again, as CSV and as Parquet", moving, 0, long=True),
     Measure("flat", "memory while a city offers ten times its points", flat, 900, long=True),
+    Measure("gathering", "16 days of hours gathered for a tenth of a city; late points", gathering, 0, long=True),
     Measure("hours", "six hours of a city in the embedded store, in a quarter of an hour", hours, 21_600, long=True),
     Measure("influx", "the newest values of 100,000 series in InfluxDB, half a minute", influx, 0, long=True),
 )
