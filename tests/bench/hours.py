@@ -159,9 +159,11 @@ def hours(at: Setting) -> Iterator[Figure]:
 def _full(made: City, hours: Sequence[int]) -> Iterator[Figure]:
     taken: list[float] = []
     sealing: list[float] = []
-    peak = 0.0
+    peak = committing = 0.0
     for hour in hours:
+        _reset_peak()
         taken += made.hour(hour)
+        committing = max(committing, _peak_mb())
         if hour == hours[-1]:
             yield _day(made, "the last hour not sealed")
         _reset_peak()
@@ -175,6 +177,7 @@ def _full(made: City, hours: Sequence[int]) -> Iterator[Figure]:
     yield Figure("hours: points committed", rate, "1/s", note=slowest)
     note = f"{statistics.median(sealing):.0f} CPU-s an hour of the city, median of {len(hours)}"
     yield Figure("hours: sealing", statistics.median(sealing) / 3600, "cores", 0.1, note=note)
+    yield Figure("hours: most memory while committing", committing, "MB", note="resident, of the whole process")
     yield Figure("hours: most memory while sealing", peak, "MB", 1_000, note="resident, of the whole process")
 
 

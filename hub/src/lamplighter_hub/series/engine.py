@@ -28,7 +28,7 @@ class Limits(NamedTuple):
     `loose_marks` may be added before neighbouring ones are joined again.
     """
 
-    memory: str = "512MB"
+    memory: str = "192MB"
     threads: int = 2
     quarantine_rows: int = 50_000
     quarantine_bytes: int = 64 * 1024 * 1024
