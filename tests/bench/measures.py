@@ -153,7 +153,7 @@ MEASURES = (
     Measure("backlog", "an hour of backlog from 1,000 agents, beside live data", backlog, 300, long=True),
     Measure("moving", "a million readings out and in again, as CSV and as Parquet", moving, 0, long=True),
     Measure("flat", "memory while a city offers ten times its points", flat, 900, long=True),
-    Measure("gathering", "16 days of hours gathered for a tenth of a city; late points", gathering, 0, long=True),
+    Measure("gathering", "16 days of hours gathered for a twentieth of a city; late points", gathering, 0, long=True),
     Measure("hours", "six hours of a city in the embedded store, in a quarter of an hour", hours, 21_600, long=True),
     Measure("influx", "the newest values of 100,000 series in InfluxDB, half a minute", influx, 0, long=True),
 )

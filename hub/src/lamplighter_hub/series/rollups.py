@@ -23,8 +23,6 @@ from lamplighter_hub.series.manifest import DAY, HOUR, Gathered, SealedFile
 from lamplighter_protocols.profile import Aggregation
 
 MINUTE: Final = 60_000
-RAW: Final = 1
-"""The level below the finest roll-up (ms): every point."""
 LEVELS: Final = (MINUTE, HOUR)
 """Roll-ups that a file has; days are in a table."""
 _BASIC: Final = frozenset({Aggregation.MEAN, Aggregation.SUM})
