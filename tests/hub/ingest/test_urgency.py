@@ -106,6 +106,25 @@ def test_an_alarm_is_stored_before_more_live_data_than_the_hub_takes(tmp_path: P
         assert hub.commit()["through"] == {"alarm": 1, "live": GROUP - 1}
 
 
+def test_who_connects_is_answered_before_more_live_data_than_the_hub_takes(tmp_path: Path) -> None:
+    with ground(tmp_path) as hub:
+        live = [batch(number, reading(40, START + number)) for number in range(1, GROUP + 500)]
+        hub.say(*(one._replace(topic=one.topic.replace(AGENT, "agent-2")) for one in live))
+        hub.say(birth(session=2)._replace(qos=1))
+        assert hub.commit()["session"] == 2
+        assert hub.session.queued == 500
+
+
+def test_the_answer_to_a_birth_knows_the_live_data_that_waits(tmp_path: Path) -> None:
+    with ground(tmp_path) as hub:
+        hub.say(*(batch(number, reading(40, START + number)) for number in range(1, GROUP + 500)))
+        hub.say(birth(session=2)._replace(qos=1))
+        receipt = hub.commit()
+        while "session" not in receipt:
+            receipt = hub.commit()
+        assert receipt["highest"] == {"live": GROUP + 499}
+
+
 def test_the_answer_to_a_birth_knows_what_its_agent_said_before(tmp_path: Path) -> None:
     """Else an older copy of an outbox would give numbers again that are on their way into the store."""
     with ground(tmp_path) as hub:

@@ -142,8 +142,8 @@ def test_what_agents_say_is_taken_in_groups(broker: Broker) -> None:
 
 def test_what_is_not_acknowledged_comes_again_and_the_rest_does_not(broker: Broker) -> None:
     with broker.session() as hub:
-        broker.say("kept", "lost", "kept too")
-        kept, lost, kept_too = take(hub, 3)
+        broker.say("kept", "kept too", "lost")
+        kept, kept_too, lost = take(hub, 3)
         assert lost.payload == b"lost"
         hub.acknowledge([kept, kept_too])
         eventually(lambda: hub.counters.acknowledged == 2)
@@ -152,6 +152,18 @@ def test_what_is_not_acknowledged_comes_again_and_the_rest_does_not(broker: Brok
         hub.acknowledge(again)
         eventually(lambda: hub.counters.acknowledged == len(again))
     # nats-server books an acknowledgement some time after it has read it: until then the message comes again.
+    eventually(lambda: is_given_nothing(broker), 20)
+
+
+def test_it_acknowledges_in_the_order_of_arrival_whatever_is_committed_first(broker: Broker) -> None:
+    with broker.session() as hub:
+        broker.say("first", "second", "third")
+        first, second, third = take(hub, 3)
+        hub.acknowledge([third])
+        hub.acknowledge([first])
+        eventually(lambda: hub.counters.acknowledged == 1)
+        hub.acknowledge([second])
+        eventually(lambda: hub.counters.acknowledged == 3)
     eventually(lambda: is_given_nothing(broker), 20)
 
 

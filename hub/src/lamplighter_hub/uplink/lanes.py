@@ -1,21 +1,20 @@
-"""What waits to be taken, in three lanes by urgency: alarms, live data and all that is no batch, backlog.
+"""What waits to be taken, in four lanes by urgency: alarms, births and presences, live data, backlog.
 
-A batch says its stream in its first bytes. What comes at QoS 1 is in the live lane, all of it, so that it is
-acknowledged in the order in which it came (MQTT 3.1.1, 4.6). An agent's birth asks which of the numbers that it has
-given are known here, so it overtakes nothing that the agent said before: that moves into the live lane ahead of it.
+A batch says its stream in its first bytes. Other data at QoS 1 is in the live lane. An agent's birth asks which of the
+numbers that it has given are known here, so it overtakes nothing that the agent said before: that goes ahead of it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
 from lamplighter_protocols.envelope import MAX_JSON, peek
 from lamplighter_protocols.records import Stream
-from lamplighter_protocols.topics import Channel, sender
+from lamplighter_protocols.topics import Channel, build, sender
 
 MESSAGE_OVERHEAD: Final = 200
 """Bytes that a queued message costs besides topic and payload."""
@@ -31,6 +30,9 @@ _LIVE: Final = b'"stream":"live"'
 _ZLIB: Final = b"x"
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*"(alarm|live|backlog)"')
 _BIRTH: Final = f"/{Channel.BIRTH}"
+_NEWS: Final = (_BIRTH, f"/{Channel.PRESENCE}")
+_SLASHES: Final = 4
+"""In a topic that names no device: one may be called `birth`."""
 
 
 class Message(NamedTuple):
@@ -59,6 +61,11 @@ def stream_of(message: Message) -> Stream:
     return Stream(found[1].decode()) if found else Stream.LIVE
 
 
+def is_news(message: Message) -> bool:
+    """Whether a message is a birth or a presence."""
+    return message.topic.endswith(_NEWS) and message.topic.count("/") == _SLASHES
+
+
 def plainly_live(messages: Sequence[Message]) -> bool:
     """Whether messages say at first sight, nothing being decompressed, that all of them are live data."""
     return all([message.payload.find(_LIVE, 0, HEAD) >= 0 for message in messages])  # noqa: C419 - half the time of a generator
@@ -74,6 +81,9 @@ class Lanes:
     """The messages that wait. Not for several threads: the inbox sees to that."""
 
     def __init__(self) -> None:
+        self._news = _News()
+        self._born: set[str] = set()
+        """Topics of those whose births came while live data waited that may be theirs."""
         self._live = _Line()
         self._backlog = _Turns()
         self._lanes: dict[Stream, _Line | _Turns] = {
@@ -83,13 +93,16 @@ class Lanes:
         }
 
     def __len__(self) -> int:
-        return sum(map(len, self._lanes.values()))
+        return sum(map(len, self._lanes.values())) + len(self._news)
 
     def add(self, message: Message, stream: Stream) -> None:
-        """Add a message to a lane."""
+        """Add a message to the lane of its stream; births and presences have one of their own."""
+        if not is_news(message):
+            self._lanes[stream].add(message)
+            return
         if message.topic.endswith(_BIRTH):
             self._bring_forward(sender(message.topic))
-        self._lanes[stream].add(message)
+        self._news.append(message)
 
     def add_live(self, messages: Iterable[Message]) -> None:
         """Add live batches."""
@@ -101,8 +114,10 @@ class Lanes:
         The most urgent lane has its share first, and what a lane leaves is for those behind it. In the list, which is
         for one commit, what is least urgent comes first, as it is the oldest.
         """
+        self._let_past()
         taken: list[Message] = []
-        waiting = [lane for lane in self._lanes.values() if len(lane)]
+        lanes = (self._lanes[Stream.ALARM], self._news, self._live, self._backlog)
+        waiting = [lane for lane in lanes if len(lane)]
         for lane in waiting:
             if limit < 1:
                 break
@@ -114,18 +129,32 @@ class Lanes:
         return taken
 
     def count(self, stream: Stream) -> int:
-        """Return how many messages wait in a lane."""
-        return len(self._lanes[stream])
+        """Return how many messages wait in a lane; births and presences count as live."""
+        return len(self._lanes[stream]) + (len(self._news) if stream is Stream.LIVE else 0)
 
     def next_ms(self, stream: Stream) -> int | None:
         """Return when the message arrived that is next in a lane; None when none waits."""
-        lane = self._lanes[stream]
-        return lane.first.arrived_ms if len(lane) else None
+        lanes = (self._lanes[stream], self._news) if stream is Stream.LIVE else (self._lanes[stream],)
+        return min((lane.first.arrived_ms for lane in lanes if len(lane)), default=None)
 
     def _bring_forward(self, agent: str) -> None:
         for lane in self._lanes.values():
             if isinstance(lane, _Turns):
-                self._live.extend(lane.leave(agent))
+                self._news.extend(lane.leave(agent))
+        if self._live:
+            self._born.add(build(agent, Channel.BATCH))
+
+    def _let_past(self) -> None:
+        """Put the live batches of those who were born since ahead of the births: one look at all, however many."""
+        if not self._born:
+            return
+        theirs = [message for message in self._live if message.topic in self._born]
+        if theirs:
+            others = [message for message in self._live if message.topic not in self._born]
+            self._live.clear()
+            self._live.extend(others)
+            self._news.extendleft(reversed(theirs))
+        self._born.clear()
 
 
 class _Line(deque[Message]):
@@ -148,6 +177,30 @@ class _Line(deque[Message]):
             weighed += more
             count += 1
         return [self.popleft() for _ in range(count)], weighed
+
+
+class _News(deque[Message]):
+    """First come, first served, each by what is in it: what a birth brought forward may be backlog."""
+
+    @property
+    def first(self) -> Message:
+        return self[0]
+
+    def take(self, limit: int, size: float) -> tuple[list[Message], int]:
+        """Return the first messages that fit, and what they weigh; one fits always."""
+        return _fitting(self, self.popleft, limit, size)
+
+
+def _fitting(lane: _News | _Turns, pop: Callable[[], Message], limit: int, size: float) -> tuple[list[Message], int]:
+    taken: list[Message] = []
+    weighed = 0
+    while len(lane) and len(taken) < limit:
+        more = weight(lane.first)
+        if taken and weighed + more > size:
+            break
+        taken.append(pop())
+        weighed += more
+    return taken, weighed
 
 
 class _Turns:
@@ -177,15 +230,7 @@ class _Turns:
 
     def take(self, limit: int, size: float) -> tuple[list[Message], int]:
         """Return the first messages that fit, and what they weigh; one fits always."""
-        taken: list[Message] = []
-        weighed = 0
-        while self._count and len(taken) < limit:
-            more = weight(self.first)
-            if taken and weighed + more > size:
-                break
-            taken.append(self._pop())
-            weighed += more
-        return taken, weighed
+        return _fitting(self, self._pop, limit, size)
 
     def _pop(self) -> Message:
         agent, said = next(iter(self._waiting.items()))

@@ -28,6 +28,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from lamplighter_hub.uplink.address import BadBrokerUrl, BrokerAddress, parse_url
+from lamplighter_hub.uplink.answers import Answers
 from lamplighter_hub.uplink.inbox import Budget, Inbox, Waiting
 from lamplighter_hub.uplink.lanes import Message
 from lamplighter_hub.uplink.packets import Publish, publish
@@ -114,7 +115,8 @@ class Session:
         self._client.on_message = self._on_message
         self._clock = clock
         self._inbox = Inbox(Budget(max_queue_messages, max_queue_bytes))
-        self._answers: deque[tuple[int, int]] = deque()
+        self._committed: deque[tuple[int, int]] = deque()
+        self._answers = Answers()
         self._outgoing: deque[tuple[str, bytes]] = deque()
         self._outgoing_bytes = 0
         self._lock = threading.Lock()
@@ -189,9 +191,9 @@ class Session:
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
         """Tell the broker that these are committed. QoS 0 needs no word; those of an old connection come again."""
-        answers = [(message.generation, message.mid) for message in messages if message.qos]
-        if answers:
-            self._answers.extend(answers)
+        committed = [(message.generation, message.mid) for message in messages if message.qos]
+        if committed:
+            self._committed.extend(committed)
             self._ring()
 
     def publish(self, topic: str, payload: bytes) -> None:
@@ -228,6 +230,7 @@ class Session:
     def _connection(self, bell: Bell) -> bool:
         """One connection from CONNECT to its end. Returns whether we got as far as a subscription."""
         self._generation += 1
+        self._answers.forget()
         self._refusal = ""
         try:
             self._client.reconnect()
@@ -288,13 +291,14 @@ class Session:
         self._inbox.put_all(messages)
 
     def _answer(self) -> None:
-        while self._answers and self._client.socket() is not None:
-            generation, mid = self._answers.popleft()
+        while self._committed and self._client.socket() is not None:
+            generation, mid = self._committed.popleft()
             if generation != self._generation:
                 self.counters.outdated += 1
                 continue
-            self._client.ack(mid, 1)
-            self.counters.acknowledged += 1
+            for due in self._answers.commit(mid):
+                self._client.ack(due, 1)
+                self.counters.acknowledged += 1
 
     def _send(self, stream: BufferedSocket) -> None:
         """Put our own messages behind what paho has written, which is whole packets unless it waits to write more."""
@@ -381,8 +385,10 @@ class Session:
             self._generation,
             bool(received.dup),
         )
+        taken_in = not topic or message.retain or self._inbox.put(message)
+        if taken_in and message.qos:
+            self._answers.expect(message.mid)
         if topic and not message.retain:
-            self._inbox.put(message)
             return
         self.counters.retained += message.retain
         self.counters.unreadable += not topic
