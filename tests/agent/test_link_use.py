@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,13 @@ def use(bench: Bench, used: int) -> None:
     (bench.folder / "state" / "traffic.json").write_text(json.dumps(days))
 
 
+def links(peer: Peer) -> list[dict[str, Any]]:
+    """What was said of the link, by births before presences."""
+    return [said["link"] for said in [*peer.births, *peer.presences] if said.get("link")]
+
+
 def budgets(peer: Peer) -> list[str]:
-    return [said["link"]["budget"] for said in [*peer.births, *peer.presences] if said.get("link")]
+    return [link["budget"] for link in links(peer)]
 
 
 def test_a_profile_may_ask_for_more_haste_than_the_link(bench: Bench, peer: Peer) -> None:
@@ -45,11 +51,22 @@ def test_cellular_waits_and_promises_less_and_packs_small_batches(bench: Bench, 
     bench.text = bench.text.replace("linger_s = 0.2", 'kind = "cellular"\nlinger_s = 2')
     with meter(bench):
         bench.started()
-        eventually(lambda: len(peer.points()) > 40, 20)
+        eventually(lambda: len(peer.points()) > 40 and links(peer), 30)
     assert peer.births[0]["heard_within_s"] == 300
-    assert peer.births[0]["link"]["kind"] == "cellular"
+    assert links(peer)[0]["kind"] == "cellular"
     assert len(peer.points()) / len(peer.batches) > 10
     assert max(peer.batch_sizes) < 300, "less than 1 KiB, and compressed"
+
+
+def test_what_the_link_carries_is_told_soon_after_a_start_and_nothing_before_it_is_known(
+    bench: Bench, peer: Peer
+) -> None:
+    with meter(bench):
+        bench.started()
+        told = eventually(lambda: links(peer), 30)
+    assert peer.births[0].get("link") is None, "nothing was counted yet"
+    assert told[0]["up"] > 0
+    assert told[0]["down"] > 0
 
 
 def test_what_the_link_carried_is_kept_over_a_restart_and_told(bench: Bench, peer: Peer) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,8 @@ from lamplighter_protocols.records import Stream
 EVERY_S: Final = 1.0
 KEEP_S: Final = 60.0
 """How much of the account a kill may take."""
+TELL_FIRST_S: Final = 10.0
+"""After a birth that could not say it yet."""
 TELL_CHANGE_S: Final = 300.0
 _INFO: Final = getattr(socket, "TCP_INFO", None)
 _SIZE: Final = 256
@@ -85,23 +88,31 @@ class Meter:
         """Return how long live readings wait now that would wait so long otherwise."""
         return patience(self.state, wait_s)
 
-    def use(self) -> LinkUse:
-        """Return what the hub is told; whoever asks tells it."""
+    def use(self) -> LinkUse | None:
+        """Return what the hub is told, nothing where nothing was counted today; whoever asks tells it."""
         now, state = self._clock(), self.state
         today = self._account.of(now)
-        self._told, self._told_at = state, _now()
+        self._told, self._told_at = (state if today.total else None), _now()
         limit = self._budget.bytes_per_day
-        return LinkUse(
-            kind=self._kind,
-            day=day_of(now),
-            up=today.up,
-            down=today.down,
-            budget_bytes=limit,
-            budget=state,
+        return (
+            None
+            if self._told is None
+            else LinkUse(
+                kind=self._kind,
+                day=day_of(now),
+                up=today.up,
+                down=today.down,
+                budget_bytes=limit,
+                budget=state,
+            )
         )
 
     def tells_at(self) -> float:
-        """Return when, in the loop's time, the hub should be told again."""
+        """Return when, in the loop's time, the hub should be told again: never what is not known."""
+        if not self._account.of(self._clock()).total:
+            return math.inf
+        if self._told is None:
+            return self._told_at + TELL_FIRST_S
         changed = self._told is not self.state
         return self._told_at + (TELL_CHANGE_S if changed else self._tell_every_s)
 
