@@ -188,8 +188,8 @@ def _advice(found: Mapping[str, Any]) -> str:
 
 
 def _told_of_unknown(found: Mapping[str, Any]) -> str:
-    what = " ".join(part for part in (found["reason"], found["field"]) if part)
-    text = f"{found['device'] or found['agent']}: {found['entries']:,} wait, {what}: "
+    text = f"{found['device'] or found['agent']}: {found['entries']:,} wait, {found['reason']}: "
     if found["why"]:
         return f"{text}{found['why']}"
-    return f"{text}known by now: lamplighter quarantine release --device {found['device']} --as-they-are"
+    command = f"lamplighter quarantine release --device {found['device']} --as-they-are"
+    return f"{text}{found['field']} is known by now: {command}"
