@@ -15,6 +15,7 @@ AGENT, DEVICE = "pole-1", "air-1"
 WORDS = {
     "en": {
         "untold": "Nothing is missing as far as is known",
+        "held": "(not known yet: what 1 stream still holds)",
         "whole": "Adds up, nothing is missing",
         "behind": "Adds up, 7 records behind",
         "missing": "2 records are missing",
@@ -22,6 +23,7 @@ WORDS = {
     },
     "zh": {
         "untold": "就目前所知无缺失",
+        "held": "1 条数据流的暂存量尚不可知",
         "whole": "收支相符\uff0c无缺失",
         "behind": "收支相符\uff0c尚有 7 条未送达",
         "missing": "缺失 2 条记录",
@@ -55,6 +57,8 @@ def test_an_agents_pages_show_whether_what_it_sent_adds_up(empty_street: Street,
         city.readings(AGENT, DEVICE, times=[now + n], pm25=[1.0])
     (row,) = city.hub.ledger.row(AGENT)
     assert all_say("untold")
+    assert all_say("held")
+    assert [cell.text for cell in read(visitor.get(f"/agents/{AGENT}/delivery").text).all("td")][4] == "\u2013"
     beat(city, row.outbox, 0, 3)
     assert all_say("whole")
     beat(city, row.outbox, 7, 10)

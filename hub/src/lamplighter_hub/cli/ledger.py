@@ -87,28 +87,34 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sum(rows: Sequence[Mapping[str, Any]], name: str) -> int:
-    return sum(row[name] for row in rows)
+    return sum(row[name] or 0 for row in rows)
 
 
 def balance(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say in one line whether everything that was sent is accounted for.
+    """Say in one line whether everything that was sent is accounted for, as far as agents have told.
 
     >>> row = {"sent": 9, "stored": 5, "quarantined": 1, "dropped": 1, "held": 2, "unaccounted": 0, "told_at": 7}
     >>> balance([row])
     '9 sent = 5 stored + 1 quarantined + 1 dropped + 2 still held: it adds up'
     >>> balance([row | {"held": 1, "unaccounted": 1}])
     '9 sent = 5 stored + 1 quarantined + 1 dropped + 1 still held + 1 UNACCOUNTED FOR'
-    >>> balance([row | {"told_at": None}]).partition("; ")[2]
-    'what 1 of 1 streams hold was not said since the hub started'
+    >>> balance([row | {"held": None, "unaccounted": None, "told_at": None}])
+    'not known yet what 1 of 1 streams still hold: their agents have not said it since the hub started'
     """
+    told = [row for row in rows if row["told_at"] is not None]
+    parts = [_equation(told)] if told else []
+    if untold := len(rows) - len(told):
+        why = "their agents have not said it since the hub started"
+        parts.append(f"not known yet what {untold} of {len(rows)} streams still hold: {why}")
+    return "; ".join(parts)
+
+
+def _equation(rows: Sequence[Mapping[str, Any]]) -> str:
     names = {"stored": "stored", "quarantined": "quarantined", "dropped": "dropped", "held": "still held"}
     terms = " + ".join(f"{_sum(rows, name):,} {word}" for name, word in names.items())
     text = f"{_sum(rows, 'sent'):,} sent = {terms}"
-    if unaccounted := _sum(rows, "unaccounted"):
-        return f"{text} + {unaccounted:,} UNACCOUNTED FOR"
-    if untold := sum(row["told_at"] is None for row in rows):
-        return f"{text}; what {untold} of {len(rows)} streams hold was not said since the hub started"
-    return f"{text}: it adds up"
+    unaccounted = _sum(rows, "unaccounted")
+    return f"{text} + {unaccounted:,} UNACCOUNTED FOR" if unaccounted else f"{text}: it adds up"
 
 
 def _city(totals: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
@@ -13,6 +13,8 @@ from lamplighter_hub.ledger.ledger import Row
 from lamplighter_hub.registry.paging import Cursor, Limit, Page, read_cursor, write_cursor
 from lamplighter_protocols.ids import AgentId
 
+_WORD: Final = ("told_at", "held", "unaccounted", "adds_up")
+"""What only the agent's word tells."""
 router = APIRouter(tags=["ledger"])
 router.include_router(completeness.router)
 
@@ -43,10 +45,12 @@ class LedgerRow(BaseModel):
     duplicate: int
     quarantined: int
     dropped: int = Field(description="What the agent said it had to give up.")
-    held: int = Field(description="What only the agent has, as it last said: by so much the hub is behind.")
-    unaccounted: int = Field(
+    held: int | None = Field(
+        description="What only the agent has, as it last said: by so much the hub is behind. Null as `adds_up` is."
+    )
+    unaccounted: int | None = Field(
         description="Neither stored, nor in quarantine, nor dropped, nor held. At rest it is 0: what is missing is "
-        "asked for, and comes or is declared dropped."
+        "asked for, and comes or is declared dropped. Null as `adds_up` is."
     )
     adds_up: bool | None = Field(
         description="Whether nothing is unaccounted for; null while the agent has not said what it holds since the "
@@ -68,9 +72,15 @@ class LedgerTotals(BaseModel):
     duplicate: int
     quarantined: int
     dropped: int
-    held: int
-    unaccounted: int = Field(description="`sent = stored + quarantined + dropped + held + unaccounted`.")
-    untold: int = Field(description="Streams of which no agent has said since the hub's start what it holds.")
+    held: int = Field(description="As far as it is known: see `untold`.")
+    unaccounted: int = Field(
+        description="`sent = stored + quarantined + dropped + held + unaccounted`; while streams are `untold`, part of "
+        "it may be held."
+    )
+    untold: int = Field(
+        description="Streams of which no agent has said since the hub's start what it holds. Each says it within its "
+        "`heard_within_s`."
+    )
     missing: int
     holes: int = Field(description="Missing ranges.")
     oldest_hole_s: int
@@ -114,5 +124,5 @@ def read_ledger(
 def _shown(row: Row) -> LedgerRow:
     missing = sum(last - first + 1 for first, last in row.missing)
     holes = [hole._asdict() for hole in row.holes]
-    told = {"told_at": row.told_at or None, "adds_up": row.unaccounted == 0 if row.told_at else None}
-    return LedgerRow.model_validate({**row._asdict(), **told, "holes": holes, "missing_records": missing})
+    shown = {**row._asdict(), "adds_up": row.unaccounted == 0, "holes": holes, "missing_records": missing}
+    return LedgerRow.model_validate(shown if row.told_at else shown | dict.fromkeys(_WORD))
