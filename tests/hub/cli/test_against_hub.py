@@ -238,6 +238,13 @@ def test_the_ledger_says_what_is_missing_by_its_exit_code(lamplighter: Program, 
     assert lamplighter("ledger", "--json").json[0]["missing_records"] == 3
 
 
+def test_the_ledger_of_nobody_is_not_whole(lamplighter: Program, foreign: Foreign) -> None:
+    assert lamplighter("devices", "show", "air-1", "--json").json["agent"] == foreign.agent
+    said = lamplighter("ledger", "pole-l")
+    assert (said.code, said.out) == (1, "")
+    assert "'pole-l' is not known" in said.error
+
+
 def test_refusals_are_seen(real_hub: Hub, lamplighter: Program, foreign: Foreign) -> None:
     stranger = Foreign("pole-1", "wrong", f"mqtt://127.0.0.1:{real_hub.mqtt_port}")
     stranger.start()

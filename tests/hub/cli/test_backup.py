@@ -26,8 +26,15 @@ def test_a_backup_is_made_where_one_says_and_restored(
     assert (again.code, "there already" in again.error) == (1, True)
     assert [path.name for path in (real_hub.data / "backups").iterdir()] == []
 
-    assert lamplighter("backup", str(tmp_path / "kept.tar"), "--keep").code == 0
+    (tmp_path / "full.tar.part").mkdir()
+    failed = lamplighter("backup", str(tmp_path / "full.tar"))
+    assert (failed.code, "full.tar cannot be written" in failed.error) == (1, True)
+    assert [path.name for path in (real_hub.data / "backups").iterdir()] == [], "nobody would ever remove it"
+
+    said = lamplighter("backup", str(tmp_path / "kept.tar"), "--keep")
     (kept,) = (real_hub.data / "backups").iterdir()
+    assert said.code == 0
+    assert f"backups/{kept.name}" in said.out
     assert archive.check(kept).files == archive.check(tmp_path / "kept.tar").files
 
     outside = Program(tmp_path)

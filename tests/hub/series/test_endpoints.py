@@ -237,7 +237,8 @@ def test_the_ledger_says_what_is_missing(api: httpx.Client) -> None:
         2,
     )
     assert get(api, "/ledger/pole-1")["items"] == [row]
-    assert get(api, "/ledger/pole-2") == {"items": [], "next": None}
+    unknown = api.get(f"{V1}/ledger/pole-9")
+    assert (unknown.status_code, unknown.json()["type"].rpartition(":")[2]) == (404, "agent_unknown")
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -169,6 +169,8 @@ HEADER = "device,metric,time,t,value,quality,type\n"
         ("lamp-1,power,,5,,good,", "row 12, value", "no_data"),
         ("lamp-1,power,,5", "row 12, row", "header"),
         ("lamp-1,power,,999999999999999999,1,good,number", "row 12, t", "9999"),
+        ("lamp-1,power,,4000000000000,1,good,number", "row 12, t", "future"),
+        ("lamp-1,power,2096-01-01T00:00:00Z,,1,good,number", "row 12, time", "future"),
     ],
 )
 def test_a_bad_row_is_named_and_its_piece_is_not_stored(
@@ -190,11 +192,19 @@ def test_what_is_no_export_is_refused(api: httpx.Client, body: bytes) -> None:
     assert answer.status_code == 422, answer.text
 
 
+@pytest.mark.parametrize("text", ["", '{"a": 1}', "device;metric;value;time\n"])
+def test_a_file_without_the_header_of_a_table_is_refused(hub: Hub, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "other.csv"
+    file.write_text(text)
+    with pytest.raises(Failed, match="header lacks device, metric, value"):
+        send(hub, file, nothing)
+
+
 def test_a_table_of_other_making_will_do(street: Rig, api: httpx.Client) -> None:
-    body = "metric,device,value,time\npower,lamp-1,5,2026-11-24T08:00:00+08:00\npower,lamp-1,on,2026-11-24T00:00:01Z\n"
+    body = "metric,device,value,time\npower,lamp-1,5,2026-07-24T08:00:00+08:00\npower,lamp-1,on,2026-07-24T00:00:01Z\n"
     answer = api.post(f"{V1}/import.csv", content=body, headers={"Content-Type": "text/csv"})
     assert answer.json() == {"stored": 2, "already_there": 0}
-    midnight = 1_795_478_400_000
+    midnight = 1_784_851_200_000
     assert held(street) == given(
         [Reading("lamp-1", "power", midnight, 5.0), Reading("lamp-1", "power", midnight + 1000, "on")]
     )

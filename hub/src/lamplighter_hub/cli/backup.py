@@ -37,6 +37,7 @@ COLUMNS = (
     Column("agents", "registry.agents", "number"),
     Column("devices", "registry.devices", "number"),
     Column("registry", "where"),
+    Column("kept on the hub", "kept"),
 )
 
 
@@ -52,12 +53,15 @@ def backup(at: Session, target: Target, keep: Keep = False) -> None:
     file = _file(target)
     made = _made(at)
     place = f"/backups/{made['id']}"
-    with at.hub.stream(f"{place}/archive") as pieces:
-        to_file(pieces, file, private=True)
-    manifest = _checked(file)
-    if not keep:
-        at.hub.send("DELETE", place)
-    at.show.facts({"file": str(file), "bytes": file.stat().st_size, **manifest}, COLUMNS)
+    try:
+        with at.hub.stream(f"{place}/archive") as pieces:
+            to_file(pieces, file, private=True)
+        manifest = _checked(file)
+    finally:
+        if not keep:
+            at.hub.send("DELETE", place)
+    kept = {"kept": f"backups/{made['id']}"} if keep else {}
+    at.show.facts({"file": str(file), "bytes": file.stat().st_size, **manifest, **kept}, COLUMNS)
 
 
 @app.command("restore")

@@ -178,15 +178,26 @@ def _to_output(pieces: Iterator[bytes]) -> int:
 def to_file(pieces: Iterator[bytes], output: Path, *, private: bool = False) -> int:
     """Write beside the target and rename when complete: what breaks off leaves no file that looks whole.
 
-    Others may not read a private file. Returns its length.
+    A device or a pipe is written to and never replaced. Others may not read a private file. Returns its length.
     """
-    with _complete(output, 0o600 if private else 0o666) as target, progress_bar() as progress:
+    with _target(output, 0o600 if private else 0o666) as target, progress_bar() as progress:
         task = progress.add_task(output.name, total=None)
         written = 0
         for piece in pieces:
             written += target.write(piece)
             progress.update(task, completed=written)
         return written
+
+
+@contextmanager
+def _target(output: Path, mode: int) -> Iterator[BinaryIO]:
+    """Open what is written to. Raises Failed that names it."""
+    stays = output.exists() and not (output.is_file() or output.is_dir())
+    try:
+        with output.open("wb", buffering=0) if stays else _complete(output.resolve(), mode) as target:
+            yield target
+    except OSError as error:
+        raise Failed(f"{output} cannot be written: {error.strerror or error}", "name another place") from None
 
 
 @contextmanager
@@ -199,8 +210,6 @@ def _complete(output: Path, mode: int) -> Iterator[BinaryIO]:
             target.flush()
             os.fsync(target.fileno())
         part.replace(output)
-    except OSError as error:
-        raise Failed(f"{output} cannot be written: {error.strerror or error}", "name another with --output") from None
     finally:
         part.unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from lamplighter_hub.cli.client import Failed, Hub, Problem, Query
 from lamplighter_hub.errors import HubError
 from lamplighter_hub.series.exports import READING_COLUMNS, as_text, type_of
+from lamplighter_hub.series.importing import check_header
 from lamplighter_hub.series.parquet import parquet_rows
 from lamplighter_hub.series.store import SeriesError
 
@@ -104,7 +105,9 @@ def _rest(done: Done) -> str:
 
 def _csv(file: Path) -> tuple[list[str], Iterator[Row]]:
     rows = _csv_rows(file)
-    return list(next(rows, Row("", 0, ())).cells), rows
+    header = list(next(rows, Row("", 0, ())).cells)
+    check_header(header)
+    return header, rows
 
 
 def _csv_rows(file: Path) -> Iterator[Row]:

@@ -61,7 +61,7 @@ def ledger(at: Session, agent: AgentId = "", limit: Limit = 100_000) -> None:
         at.show.json(rows)
     else:
         used = [_told(row) for row in rows if row["sent"]]
-        at.show.table(used, COLUMNS, "no agent has sent anything yet")
+        at.show.table(used, COLUMNS, f"{agent} has sent nothing yet" if agent else "no agent has sent anything yet")
         if rows:
             at.show.say(balance(rows))
             at.show.say(f"{_sum(rows, 'duplicate'):,} came again, {_sum(rows, 'missing_records'):,} missing")

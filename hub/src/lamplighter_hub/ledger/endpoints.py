@@ -115,7 +115,10 @@ def read_ledger(
 ) -> Page[LedgerRow]:
     """List the streams of one agent; none before it sent anything."""
     after = tuple(read_cursor(cursor, str, str, str))
-    found = [row for row in hub.ledger.row(agent) if not after or row[:3] > after]
+    rows = hub.ledger.row(agent)
+    if not rows:
+        hub.enrolment.agent(agent)
+    found = [row for row in rows if not after or row[:3] > after]
     page = found[:limit]
     following = write_cursor(*page[-1][:3]) if len(found) > limit else None
     return Page(items=[_shown(row) for row in page], next=following)

@@ -79,27 +79,27 @@ def columns(readings: Iterable[Reading]) -> list[Samples]:
     ]
 
 
-def read_rows(body: bytes, first_row: int) -> list[Reading]:
-    """Return the readings of a CSV with a header; rows are counted from `first_row`.
+def read_rows(body: bytes, first_row: int, latest: int = LATEST) -> list[Reading]:
+    """Return the readings of a CSV with a header; rows are counted from `first_row`, none may lie behind `latest` (ms).
 
     Raises Invalid that names row and column of what is wrong, and how it must be.
     """
     try:
         table = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-        _check_header(table.fieldnames or ())
-        return _rows(table, first_row)
+        check_header(table.fieldnames or ())
+        return _rows(table, first_row, latest)
     except UnicodeDecodeError as error:
         raise invalid("body", f"is not UTF-8 at byte {error.start}") from None
     except csv.Error as error:
         raise invalid("body", f"is no CSV: {error}") from None
 
 
-def _rows(table: Iterable[Mapping[str | None, str | None]], first_row: int) -> list[Reading]:
+def _rows(table: Iterable[Mapping[str | None, str | None]], first_row: int, latest: int) -> list[Reading]:
     readings: list[Reading] = []
     faults: list[FieldError] = []
     for number, row in enumerate(table, first_row):
         try:
-            readings.append(_reading(row))
+            readings.append(_reading(row, latest))
         except _Fault as fault:
             faults.append(FieldError(field=f"row {number}, {fault.column}", detail=fault.detail))
             if len(faults) == MOST_FAULTS:
@@ -116,14 +116,15 @@ class _Fault(Exception):
         self.detail = detail
 
 
-def _check_header(names: Sequence[str]) -> None:
+def check_header(names: Sequence[str]) -> None:
+    """Raise Invalid when a table lacks a column that an import needs."""
     if lacking := [name for name in NEEDED if name not in names]:
         raise invalid("header", f"lacks {', '.join(lacking)}; an export has device,metric,time,t,value,quality,type")
     if "t" not in names and "time" not in names:
         raise invalid("header", "lacks t (milliseconds since 1970) or time (ISO 8601)")
 
 
-def _reading(row: Mapping[str | None, str | None]) -> Reading:
+def _reading(row: Mapping[str | None, str | None], latest: int) -> Reading:
     if None in row or None in row.values():
         raise _Fault("row", "has not as many cells as the header")
     cells = {str(name): str(cell) for name, cell in row.items()}
@@ -131,7 +132,7 @@ def _reading(row: Mapping[str | None, str | None]) -> Reading:
     value = _value(cells["value"], cells.get("type", ""))
     if value is None and quality is Quality.GOOD:
         raise _Fault("value", "is empty, which needs a quality such as no_data")
-    return Reading(cells["device"], _metric(cells["metric"]), _time(cells), value, quality)
+    return Reading(cells["device"], _metric(cells["metric"]), _time(cells, latest), value, quality)
 
 
 def _metric(text: str) -> str:
@@ -140,7 +141,7 @@ def _metric(text: str) -> str:
     return text
 
 
-def _time(cells: Mapping[str, str]) -> int:
+def _time(cells: Mapping[str, str], latest: int) -> int:
     column = "t" if cells.get("t") else "time"
     try:
         t = int(cells["t"]) if column == "t" else _calendar(cells.get("time", ""))
@@ -149,6 +150,8 @@ def _time(cells: Mapping[str, str]) -> int:
         raise _Fault(column, f"{cells.get(column, '')[:40]!r} is no time: write {how}") from None
     if not EARLIEST <= t <= LATEST:
         raise _Fault(column, "lies outside of the years 1 to 9999")
+    if t > latest:
+        raise _Fault(column, "lies in the future by the hub's clock: it would hide what the device reports until then")
     return t
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from lamplighter_hub.access.dependencies import Administrator, Hub
 from lamplighter_hub.errors import NotFound, invalid_fields
+from lamplighter_hub.ingest.times import AHEAD_MS
 from lamplighter_hub.series.access import answering
 from lamplighter_hub.series.importing import read_rows
 from lamplighter_hub.services import Services
@@ -39,7 +40,7 @@ def import_readings(
 
     Rows of one device, metric and time belong into one piece. The devices must be known.
     """
-    readings = read_rows(body, first_row)
+    readings = read_rows(body, first_row, hub.clock() + AHEAD_MS)
     _check_devices(hub, readings, first_row)
     with answering():
         taken = hub.importer.take(hub.series, readings)
