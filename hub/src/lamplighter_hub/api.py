@@ -25,6 +25,7 @@ from lamplighter_hub.series import endpoints as series
 from lamplighter_hub.services import Services
 from lamplighter_hub.status import endpoints as status
 from lamplighter_hub.verification import endpoints as verification
+from lamplighter_hub.wording import worded
 from lamplighter_protocols.configuration import FieldError
 
 log = logging.getLogger(__name__)
@@ -101,9 +102,16 @@ def _hub_error(request: Request, error: Exception) -> Response:
 def _not_valid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
+    if _unread(error):
+        return _http_error(request, HTTPException(415))
     fields = [_field_error(item) for item in error.errors()[:100]]
     first = fields[0]
     return _hub_error(request, Invalid(f"{first.field} {first.detail}"[:1000], errors=fields))
+
+
+def _unread(error: RequestValidationError) -> bool:
+    """Return whether a body was left as bytes, as its content type is none that the address reads."""
+    return error.errors()[0]["loc"] == ("body",) and isinstance(error.body, bytes) and bool(error.body)
 
 
 def _field_error(item: dict[str, Any]) -> FieldError:
@@ -111,7 +119,7 @@ def _field_error(item: dict[str, Any]) -> FieldError:
     if item["type"] == "json_invalid":
         return FieldError(field="body", detail=f"is not JSON: {item['ctx']['error']} at character {item['loc'][-1]}")
     where = [str(part)[:80] for part in item["loc"] if part not in {"body", "query", "path", "header"}]
-    return FieldError(field=".".join(where) or "body", detail=str(item["msg"]).removeprefix("Value error, ")[:500])
+    return FieldError(field=".".join(where) or "body", detail=worded(item))
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -133,11 +141,13 @@ _HTTP: Final = {
     404: ("not_found", "Not found"),
     405: ("method_not_allowed", "Method not allowed"),
     413: ("too_large", "Too large"),
+    415: ("unsupported_media_type", "Not readable"),
 }
 _HTTP_DETAIL: Final = {
     400: "the body is not readable; send UTF-8 JSON with content type application/json",
     404: "nothing is here; /api/v1/openapi.json lists what there is",
     405: "this address does not take {request.method}; the header Allow says what it takes",
+    415: "the body is not taken for JSON; send JSON with the header Content-Type: application/json",
 }
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +26,13 @@ def problem(answer: httpx.Response, status: int, code: str) -> Problem:
     return found
 
 
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with rig(tmp_path_factory.mktemp("data")) as made, calling(made.hub, made.token(Role.ADMINISTRATOR)) as client:
+        made.street("lamp-1")
+        yield client
+
+
 def test_every_kind_of_error_is_a_problem(tmp_path: Path, registry_url: str) -> None:
     with rig(tmp_path, registry_url) as made, calling(made.hub, made.token()) as client:
         problem(client.get("/nowhere"), 404, "not_found")
@@ -43,12 +51,36 @@ def test_every_kind_of_error_is_a_problem(tmp_path: Path, registry_url: str) -> 
         )
         problem(client.post("/api/v1/tokens", content=b"\x80{}", headers=json), 400, "bad_request")
         problem(client.post("/api/v1/tokens", content=b"[" * 100_000, headers=json), 400, "bad_request")
-        problem(client.post("/api/v1/tokens", content=b"name=x"), 422, "invalid")
+        problem(client.post("/api/v1/tokens"), 422, "invalid")
+        form = client.post("/api/v1/tokens", content=b"name=x")
+        assert "Content-Type: application/json" in problem(form, 415, "unsupported_media_type").detail
         nested = problem(client.post("/api/v1/agents", json={"agents": [{"id": "a"}, {"id": "B!"}]}), 422, "invalid")
         assert nested.errors[0].field == "agents.1.id"
         problem(httpx.get(client.base_url.join("/api/v1/devices")), 401, "unauthenticated")
         problem(client.get("/api/v1/devices", headers={"Authorization": "Basic eDp5"}), 401, "unauthenticated")
         problem(client.get("/api/v1/devices", headers={"Authorization": "Bearer lamp_no"}), 401, "wrong_token")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "asked", "body", "said"),
+    [
+        ("GET", "/devices", {"limit": "0"}, None, "limit must be at least 1"),
+        ("GET", "/devices", {"limit": "2.5"}, None, "limit is not an integer"),
+        ("GET", "/devices", {"state": "asleep"}, None, "state is none of 'online', 'offline' or 'unknown'"),
+        ("GET", "/devices/lamp-1/series", {}, None, "metric is required"),
+        ("GET", "/devices/Lamp!/latest", {}, None, "device is no id: 1 to 64 of a-z, 0-9 and -"),
+        ("GET", "/commands/first", {}, None, "command is no id such as the hub gives"),
+        ("POST", "/tokens", {}, {"name": "", "role": "viewer"}, "name is too short: at least 1 characters"),
+        ("POST", "/tokens", {}, {"name": 7, "role": "viewer"}, "name is not a text"),
+        ("POST", "/tokens", {}, {"name": "a", "role": "king"}, "role is none of 'viewer', 'operator'"),
+        ("POST", "/tokens", {}, [], "body is not a JSON object"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_that_fit_its_field(
+    street: httpx.Client, method: str, path: str, asked: dict[str, str], body: object, said: str
+) -> None:
+    answer = street.request(method, f"/api/v1{path}", params=asked, json=body)
+    assert problem(answer, 422, "invalid").detail.startswith(said)
 
 
 def test_a_mistake_of_ours_is_logged_and_not_shown(

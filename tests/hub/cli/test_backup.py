@@ -50,6 +50,7 @@ def test_a_backup_is_made_where_one_says_and_restored(
     [
         (("restore", "nothing.tar", "--data", "new"), "nothing.tar: No such file"),
         (("restore", "text.tar", "--data", "new"), "no backup"),
+        (("restore", ".", "--data", "new"), ". is no backup: manifest.json in it"),
         (("restore", "text.tar", "--data", "new", "--registry-url", "mysql://me:s3cret@host/db"), "--registry-url"),
         (("up", "--data", "new", "--registry-url", "mysql://me:s3cret@host/db"), "--registry-url"),
         (("up", "--data", "new", "--registry-url", "postgresql://me:s3cret@127.0.0.1:1/db"), "does not answer"),

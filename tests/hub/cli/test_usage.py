@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,11 @@ def test_every_command_has_help(command: Command) -> None:
     said = CliRunner().invoke(cli.build(), [*command.words.split(), "--help"])
     assert said.exit_code == 0
     assert "Usage:" in said.output
+
+
+def test_the_version_is_told(lamplighter: Program) -> None:
+    said = lamplighter("--version")
+    assert (said.code, said.out) == (0, f"lamplighter {version('lamplighter-hub')}\n")
 
 
 def test_without_a_command_the_help_is_shown(lamplighter: Program) -> None:

@@ -80,7 +80,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return _parsed((folder / MANIFEST).read_bytes())
     except OSError as error:
-        raise BadBackup(f"{folder / MANIFEST}: {error.strerror}") from None
+        raise BadBackup(f"{folder} is no backup: {MANIFEST} in it: {error.strerror}") from None
 
 
 def size(manifest: Manifest, folder: Path) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 import traceback
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -46,8 +48,22 @@ def build_hub() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.registered_commands += up.app.registered_commands
-    app.callback()(lambda: None)  # else one command alone has no name
+    app.callback()(_options)  # without one a command alone has no name
     return app
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        console().print(f"lamplighter {version('lamplighter-hub')}")
+        raise typer.Exit
+
+
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    """Take what is said before a command."""
 
 
 def main() -> None:

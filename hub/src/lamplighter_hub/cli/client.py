@@ -44,13 +44,22 @@ class Problem(Failed):
         text = str(body.get("detail") or body.get("title") or f"the hub answered with status {status}")
         named = "; ".join(f"{error.get('field')}: {error.get('detail')}" for error in self.fields)
         told = all(str(error.get("detail")) in text for error in self.fields)
-        super().__init__(text if told else f"{text} ({named})", _NEXT.get(status, ""))
+        super().__init__(text if told else f"{text} ({named})", _LISTED.get(self.code, _NEXT.get(status, "")))
 
 
+_LISTED: Final = {
+    "device_unknown": "list them with `lamplighter devices`",
+    "agent_unknown": "list them with `lamplighter agents`",
+    "command_unknown": "list them with `lamplighter command list`",
+    "entry_unknown": "list them with `lamplighter quarantine`",
+    "token_unknown": "list them with `lamplighter token list`",
+    "code_unknown": "list them with `lamplighter enroll-code list`",
+    "nothing_to_release": "see what is there with `lamplighter quarantine`",
+    "no_room": "make room on the hub's disk",
+}
 _NEXT: Final = {
     401: "give a valid token with --token or LAMPLIGHTER_TOKEN, or run on the hub's machine with --data DIR",
     403: "use a token with a higher role: lamplighter token create --role operator|administrator",
-    404: "list what there is: lamplighter devices, lamplighter agents, lamplighter command list",
     409: "look at its present state first: lamplighter status, lamplighter command list",
     429: "wait a moment and try again",
     503: "see what does not run: lamplighter status",

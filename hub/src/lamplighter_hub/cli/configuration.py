@@ -81,7 +81,9 @@ def set_fields(
     document = _file(file) if file else dict(at.hub.get(path).get("set") or {})
     document |= pairs(words or [])
     for name in unset or ():
-        document.pop(name, None)
+        if name not in document:
+            raise Failed(f"{name} is not set for {device}", f"see what is: lamplighter config show {device}")
+        del document[name]
     rollback = {} if rollback_after is None else {"rollback_after_s": rollback_after}
     answer = at.hub.send("PUT", path, {"document": document, **rollback})
     _present(at, answer if wait is None else _reported(at, path, wait))

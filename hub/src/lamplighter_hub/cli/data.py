@@ -21,6 +21,7 @@ from lamplighter_hub.cli.client import Failed, Hub, Query
 from lamplighter_hub.cli.connect import Session, connected
 from lamplighter_hub.cli.show import Column, console
 from lamplighter_hub.cli.words import Device, From, Limit, To, moment
+from lamplighter_hub.quarantine.shifts import write_shift
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -91,8 +92,9 @@ def query(
     if at.show.as_json:
         at.show.json(series)
         return
-    width = f"in steps of {series['width_ms'] / 1000:g} s" if series["width_ms"] else "every reading"
-    at.show.say(f"{device} {metric} {series['unit']}, {width}", "bold")
+    width = f"in steps of {write_shift(series['width_ms'])}" if series["width_ms"] else "every reading"
+    unit = "" if series["unit"] in ("", "1") else f" in {series['unit']}"
+    at.show.say(f"{device} {metric}{unit}, {width}", "bold")
     at.show.table(series["buckets"], BUCKET_COLUMNS, "no reading in this time: begin earlier with --from 1d")
 
 

@@ -141,9 +141,14 @@ def completeness(
     at.show.say(f"expected is a reading each {found['interval_s']:g} s ({INTERVAL_OF[found['interval_of']]})")
     rows = found["metrics"]
     if hours:
-        rows = [{"metric": metric["metric"], **hour} for metric in found["metrics"] for hour in metric["hours"]]
+        rows = [
+            {"metric": metric["metric"], **hour}
+            for metric in found["metrics"]
+            for hour in metric["hours"]
+            if hour["expected"] or hour["stored"]
+        ]
     columns = COMPLETENESS_COLUMNS if hours else [column for column in COMPLETENESS_COLUMNS if column.key != "t"]
-    at.show.table(rows, columns, "the device's profile has no metrics")
+    at.show.table(rows, columns, "nothing was expected in this time" if hours else "its profile has no metrics")
 
 
 def _share(found: Mapping[str, Any]) -> str:

@@ -74,7 +74,8 @@ def list_entries(
     [bold]lamplighter quarantine --agent pole-17 --reason unknown_device[/bold]
     """
     asked = {"agent": agent, "device": device, "reason": reason}
-    at.show.table(list(at.hub.items("/quarantine", asked, limit=limit)), COLUMNS, "nothing is in quarantine")
+    empty = "nothing of this is in quarantine" if any(asked.values()) else "nothing is in quarantine"
+    at.show.table(list(at.hub.items("/quarantine", asked, limit=limit)), COLUMNS, empty)
     if not at.show.as_json:
         for found in _of("/quarantine-clocks", at, agent, device):
             at.show.note(_advice(found))

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from lamplighter_hub.cli.client import Failed
 from lamplighter_hub.settings import Settings
+from lamplighter_hub.wording import worded
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -26,7 +27,7 @@ def settings(given: dict[str, Any]) -> Settings:
         first = error.errors()[0]
         option = _name(str(first["loc"][0]))
         raise Failed(
-            f"{option} {_hidden(str(first['input']))}: {first['msg']}", "see `lamplighter up --help`"
+            f"{option} {_hidden(str(first['input']))} {worded(first)}", "see `lamplighter up --help`"
         ) from None
 
 
