@@ -31,6 +31,8 @@ PAGES = {
     "not-found": "/devices/no-such",
 }
 SERIOUS = {"serious", "critical"}
+CUT = """panel => [...panel.querySelectorAll(".scroll, .what > div")]
+    .filter(part => part.scrollWidth > part.clientWidth).map(part => part.textContent.trim().slice(0, 80))"""
 
 
 @pytest.fixture
@@ -222,6 +224,9 @@ def test_every_page_on_a_phone(city: Street, enter: Visit, language: str) -> Non
     for name, path in PAGES.items():
         page = watched.open(path)
         check(page, f"{name}-{language}-phone")
+        for panel in page.locator("#delivery, #agent-delivery, #latest, #waiting").all():
+            cut = panel.evaluate(CUT)
+            assert cut == [], f"{name}: {cut} are cut off"
         small = [
             box["height"]
             for link in page.locator(".rail a").all()

@@ -37,6 +37,11 @@ REASONS: Final = {
     "revoked": N_("Access revoked"),
     "not_carried": N_("No longer behind its agent"),
 }
+STREAMS: Final = {
+    "alarm": N_("Alarms"),
+    "live": N_("Live"),
+    "backlog": N_("Backlog"),
+}
 REFUSALS: Final = {
     "unknown_agent": N_("Unknown agent"),
     "wrong_password": N_("Wrong secret"),
