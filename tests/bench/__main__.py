@@ -17,6 +17,7 @@ from pathlib import Path
 from bench.charts import draw_all
 from bench.frame import Figure, Measure, Setting, Timeline, table
 from bench.measures import MEASURES
+from services.arguments import count, span
 from services.need import REPOSITORY
 from services.process import Children
 
@@ -72,8 +73,10 @@ def _arguments() -> argparse.Namespace:
         prog=COMMAND, description=__doc__, epilog=_told(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help="the short ones when none is named")
-    parser.add_argument("--seconds", type=float, help="how long each runs, in place of what is usual for it")
-    parser.add_argument("--runs", type=int, default=3, help="runs of throughput and store, of which the median counts")
+    parser.add_argument("--seconds", type=span, help="how long each runs, in place of what is usual for it")
+    parser.add_argument(
+        "--runs", type=count, default=3, help="runs of throughput and store, of which the median counts"
+    )
     given = parser.parse_args()
     if unknown := set(given.measures) - set(names):
         parser.error(f"no measure {', '.join(sorted(unknown))}; there are {', '.join(names)}")

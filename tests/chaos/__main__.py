@@ -14,6 +14,7 @@ from chaos.drive import Drive, verdict
 from chaos.report import EXPLAINED, table
 from chaos.schedule import Fault, plan
 from chaos.world import Ground, world
+from services.arguments import span
 
 COMMAND = "PYTHONPATH=tests .venv/bin/python -m chaos"
 
@@ -21,10 +22,16 @@ COMMAND = "PYTHONPATH=tests .venv/bin/python -m chaos"
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; random when not given")
-    parser.add_argument("--minutes", type=float, default=5, help="how long faults are injected, about (default 5)")
+    parser.add_argument("--minutes", type=span, default=5, help="how long faults are injected, about (default 5)")
     grounds = "nats and mosquitto with DuckDB and SQLite, grown with nats, InfluxDB and PostgreSQL (default nats)"
-    parser.add_argument("--on", choices=[*Ground], default="nats", help=grounds)
-    parser.add_argument("--fault", action="append", choices=list(Fault), help="only this one; may be repeated")
+    parser.add_argument("--on", choices=[str(one) for one in Ground], default="nats", help=grounds)
+    parser.add_argument(
+        "--fault",
+        action="append",
+        choices=[str(one) for one in Fault],
+        metavar="FAULT",
+        help=f"only this one; may be repeated: {', '.join(Fault)}",
+    )
     parser.add_argument("--plan", action="store_true", help="show what would be done, and do nothing")
     parser.add_argument("--keep", type=Path, default=None, help="folder for logs and data, kept; it must not exist")
     return parser.parse_args()
@@ -49,7 +56,8 @@ def _run(given: argparse.Namespace, seed: int, folder: Path) -> int:
     print("\n".join(outcome.notes))
     print("\n".join(outcome.tally.wrong))
     print(f"\nPython {platform.python_version()}, {os.cpu_count()} processors, {platform.machine()}, {given.on}")
-    print(f"to repeat: {COMMAND} --seed {seed} --minutes {given.minutes:g} --on {given.on}")
+    only = "".join(f" --fault {fault}" for fault in given.fault or ())
+    print(f"to repeat: {COMMAND} --seed {seed} --minutes {given.minutes:g} --on {given.on}{only}")
     print(verdict(outcome))
     return 0 if outcome.clean else 1
 

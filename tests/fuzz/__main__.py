@@ -19,6 +19,7 @@ from typing import Final
 from fuzz.kinds import Target
 from fuzz.mutation import Mutator
 from fuzz.targets import DOCUMENTED, targets
+from services.arguments import count
 
 COMMAND: Final = "PYTHONPATH=tests .venv/bin/python -m fuzz"
 SLOW_S: Final = 0.5
@@ -131,7 +132,7 @@ def main() -> int:
     """Return 1 when anything but a documented error came, or one input took too long."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="only these; all when none is named")
-    parser.add_argument("--inputs", type=int, default=100_000, help="how many in all (default 100000)")
+    parser.add_argument("--inputs", type=count, default=100_000, help="how many in all (default 100000)")
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; random when not given")
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
@@ -141,7 +142,9 @@ def main() -> int:
     for one in found:
         for example in one.examples:
             print(f"\n{one.name}: {example}")
-    print(f"\nto repeat: {COMMAND} --inputs {given.inputs} --seed {seed}")
+    print(
+        f"\nto repeat: {COMMAND} --inputs {given.inputs} --seed {seed}{''.join(f' {name}' for name in given.targets)}"
+    )
     return int(any(one.wrong for one in found))
 
 

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from services.arguments import count
 from services.hub import BIN, Hub
 from services.process import Children
 from services.wait import eventually
@@ -40,7 +41,7 @@ def wrong(hub: Hub) -> list[str]:
 def main() -> int:
     """Return 1 when an answer was not as the document says, or the hub broke at one."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("--examples", type=int, default=50, help="requests drawn for each operation (default 50)")
+    parser.add_argument("--examples", type=count, default=50, help="requests drawn for each operation (default 50)")
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; random when not given")
     parser.add_argument("--program", type=Path, default=PROGRAM, help="Schemathesis 4")
     given = parser.parse_args()

@@ -12,6 +12,7 @@ import hypothesis
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from services.arguments import count
 from suites.delivery.machine import DeliveryMachine
 from suites.delivery.mutants import finds, mutants
 
@@ -21,8 +22,8 @@ COMMAND: Final = "PYTHONPATH=tests .venv/bin/python -m suites.delivery"
 def main() -> int:
     """Raise what the machine found; return 1 when a defect was not found."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("--examples", type=int, default=200, help="runs of up to STEPS steps (default 200)")
-    parser.add_argument("--steps", type=int, default=40, help="steps of a run at most (default 40)")
+    parser.add_argument("--examples", type=count, default=200, help="runs of up to STEPS steps (default 200)")
+    parser.add_argument("--steps", type=count, default=40, help="steps of a run at most (default 40)")
     parser.add_argument("--seed", type=int, default=None, help="repeats it; random when not given")
     parser.add_argument("--mutants", action="store_true", help="look for every seeded defect instead")
     given = parser.parse_args()
