@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 import typer.main
 from pydantic import BaseModel
 
+from docs.api_page import api
 from lamplighter_agent.settings import EXAMPLE, DeviceSettings
 from lamplighter_agent.settings import Settings as AgentSettings
 from lamplighter_hub import cli
@@ -38,7 +39,8 @@ INDEX_HEAD = "## Index"
 CLI_TIMES = """
 Options come before the environment (`LAMPLIGHTER_URL`, `LAMPLIGHTER_TOKEN`), and that before `DIR/cli.json`, which the
 hub writes for its own user when it starts. Times are `2h` (ago), ISO 8601, or milliseconds since 1970; spans are
-`30s`, `5m`, `2h`, `1d`."""
+`30s`, `5m`, `2h`, `1d`. They are shown, and taken where they name no zone, in the zone of the machine
+that runs the command (`TZ=Asia/Shanghai lamplighter devices`)."""
 SETTINGS_HEAD = f"""# Settings
 
 {WRITTEN}
@@ -235,6 +237,7 @@ def decisions() -> str:
 
 
 PAGES: dict[Path, Callable[[], str]] = {
+    DOCS / "api.md": lambda: api(WRITTEN),
     DOCS / "cli.md": command_line,
     DOCS / "settings.md": settings,
     DOCS / "profiles.md": profiles,

@@ -44,6 +44,12 @@ def test_links_resolve(page: Path) -> None:
         assert not anchor or anchor in anchors(path), f"{page.name} links to {link}: no such heading"
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    linked = {(REPOSITORY / link.partition("#")[0]).resolve() for link in LINK.findall(read(REPOSITORY / "README.md"))}
+    lost = [page for page in DOCS.rglob("*.md") if page not in linked and page.parent.name != "decisions"]
+    assert lost == [], "nobody finds them"
+
+
 def test_every_option_of_every_command_is_described() -> None:
     page = read(DOCS / "cli.md")
     for command in commands():
