@@ -204,9 +204,24 @@ def test_a_lost_session_keeps_what_was_typed(town: Street, enter: Visit) -> None
     page.context.clear_cookies()
     page.get_by_role("button", name="Save and send").click()
     expect(page.locator("#session-ended")).to_be_visible()
-    page.locator("[data-dismiss]").click()
+    page.locator("#session-ended [data-dismiss]").click()
     expect(page.get_by_label("Sampling interval")).to_have_value("7")
     watched.complaints[:] = [said for said in watched.complaints if "401" not in said]
+
+
+def test_a_click_that_the_hub_does_not_answer_is_said_to_be_so(town: Street, enter: Visit) -> None:
+    watched = enter(town)
+    page = watched.open("/devices/kiosk-1/commands")
+    page.route("**/commands/new/*", lambda route: route.abort("connectionrefused"))
+    page.route("**/commands/sent*", lambda route: route.abort("connectionrefused"))
+    page.locator("[hx-get*='/commands/new/']").first.click()
+    expect(page.locator("#unanswered")).to_be_visible()
+    page.locator("#unanswered [data-dismiss]").click()
+    expect(page.locator("#unanswered")).to_be_hidden()
+    with page.expect_event("requestfailed"):
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('hub:resync'))")
+    expect(page.locator("#unanswered")).to_be_hidden()
+    watched.complaints.clear()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -17,6 +17,17 @@ function watchSession() {
   dialog.querySelector("[data-dismiss]").addEventListener("click", () => dialog.close());
 }
 
+// what somebody clicked and the hub did not answer; what a page asks for by itself only shows in the bar
+function watchAnswers() {
+  const dialog = document.getElementById("unanswered");
+  document.addEventListener("htmx:error", (event) => {
+    const asked = event.detail.ctx?.sourceEvent;
+    if (!asked?.isTrusted || !["click", "submit"].includes(asked.type)) return;
+    if (!dialog.open) dialog.showModal();
+  });
+  dialog.querySelector("[data-dismiss]").addEventListener("click", () => dialog.close());
+}
+
 function watchKeys() {
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, select, textarea, dialog");
@@ -51,6 +62,7 @@ startDialogs();
 startRows();
 startLive();
 watchSession();
+watchAnswers();
 watchKeys();
 watchMenus();
 document.documentElement.dataset.ready = "yes";
