@@ -32,7 +32,7 @@ host = "127.0.0.1"
         ("data = ", "", "is not TOML"),
         ("data = " + "[" * 5_000, "", "nested too deeply"),
         ("dta = 'x'", "dta", "is unknown; correct its spelling or remove it"),
-        ("[outbox]\nmax_bytes = 5", "outbox.max_bytes", "greater than or equal to 65536"),
+        ("[outbox]\nmax_bytes = 5", "outbox.max_bytes", "must be at least 65536"),
         ("profiles = ['nowhere']", "profiles", "is not a folder"),
         (GOOD.replace('"air-station"', '"air"'), "devices.air-1.profile", "known profiles: air-station"),
         (GOOD.replace('"modbus"', '"modbs"'), "devices.air-1.driver", "installed drivers: modbus, simulated, tail"),
@@ -41,7 +41,7 @@ host = "127.0.0.1"
         (GOOD.replace('host = "127.0.0.1"', 'host = "h"\nunit = 999'), "devices.air-1.settings.unit", "255"),
         (GOOD.replace('profile = "air-station"\n', ""), "devices.air-1.profile", "is missing; add it"),
         (GOOD + GOOD, "devices.air-1.id", "is used twice"),
-        (GOOD.replace("air-1", "Air 1"), "devices.Air 1.id", "pattern"),
+        (GOOD.replace("air-1", "Air 1"), "devices.Air 1.id", "is no id"),
         (GOOD.replace("modbus", "tail").replace('host = "127.0.0.1"', 'path = "x"'), "devices.air-1", "no [tail] part"),
     ],
 )
@@ -55,6 +55,17 @@ def test_a_mistake_is_one_line(
     assert said.count("\n") == 1
     assert said.startswith(f"lamplighter-agent: {file}: {key}")
     assert fix in said
+
+
+def test_every_mistake_has_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('dta = "x"\n[link]\nkind = "pigeon"\n' + GOOD.replace("air-1", "Air 1"))
+    assert main(["check", "--config", str(file)]) == 2
+    assert sorted(capsys.readouterr().err.splitlines()) == [
+        f"lamplighter-agent: {file}: devices.Air 1.id: is no id: 1 to 64 of a-z, 0-9 and -, a letter or digit first",
+        f"lamplighter-agent: {file}: dta: is unknown; correct its spelling or remove it",
+        f"lamplighter-agent: {file}: link.kind: is none of 'ethernet' or 'cellular'",
+    ]
 
 
 def test_a_profile_of_ones_own_that_is_wrong_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

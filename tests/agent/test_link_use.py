@@ -144,4 +144,4 @@ def test_a_budget_is_told_when_it_is_wrong(bench: Bench) -> None:
     bench.text += "data_budget_mb_per_day = 0\n"
     child = bench.start()
     assert child.process.wait(10) == 2
-    assert "link.data_budget_mb_per_day: input should be greater than or equal to 0.1" in child.said()
+    assert "link.data_budget_mb_per_day: must be at least 0.1" in child.said()

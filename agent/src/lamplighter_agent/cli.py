@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _COMMANDS[options.command](options)
     except LamplighterError as error:
-        sys.stderr.write(f"lamplighter-agent: {error}\n")
+        sys.stderr.writelines(f"lamplighter-agent: {line}\n" for line in (error, *getattr(error, "more", ())))
         return int(getattr(error, "exit_code", 1))
     except BrokenPipeError:
         return 1

@@ -13,6 +13,7 @@ What a driver raises stands in `driver.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,14 +27,18 @@ class AgentError(LamplighterError):
 
 
 class Mistake(AgentError):
-    """Something in a configuration file: `file: key: what is wrong and how to put it right`."""
+    """Something in a configuration file: `file: key: what is wrong and how to put it right`.
+
+    `more` are the lines of what is wrong beside it.
+    """
 
     exit_code = 2
 
-    def __init__(self, file: Path | str, key: str, detail: str) -> None:
+    def __init__(self, file: Path | str, key: str, detail: str, more: Sequence[Mistake] = ()) -> None:
         self.file = str(file)
         self.key = key
         self.detail = detail
+        self.more = [str(one) for one in more]
         super().__init__(": ".join(part for part in (self.file, key, detail) if part))
 
 

@@ -1,9 +1,10 @@
-"""agent.toml: read, checked, and every mistake said in one line that names file, key and fix."""
+"""agent.toml: read, checked, and every mistake said in a line that names file, key and fix."""
 
 from __future__ import annotations
 
 import socket
 import tomllib
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
@@ -17,7 +18,9 @@ from lamplighter_protocols.errors import BadProfile
 from lamplighter_protocols.ids import DeviceId
 from lamplighter_protocols.presence import MAX_DEVICES
 from lamplighter_protocols.profile import Profile, load_profiles
+from lamplighter_protocols.wording import worded
 
+MOST_MISTAKES: Final = 20
 EXAMPLE: Final = """\
 # lamplighter-agent: what stands here is read at start; `lamplighter-agent check` says whether it is right.
 data = "state"                 # identity, configuration and outbox; relative to this file
@@ -199,16 +202,19 @@ def used_profiles(settings: Settings) -> dict[str, Profile]:
 
 
 def mistake(file: Path, error: ValidationError, raw: dict[str, Any], *prefix: str) -> Mistake:
-    """Return what pydantic refused first, as one line with its fix. `raw` is what was checked."""
-    first = error.errors(include_url=False)[0]
-    parts: list[str] = list(prefix)
+    """Return what pydantic refused, a line with its fix for each. `raw` is what was checked."""
+    found = error.errors(include_url=False, include_input=False)[:MOST_MISTAKES]
+    first, *more = [Mistake(file, ".".join([*prefix, *_names(one["loc"], raw)]), _fix(one)) for one in found]
+    return Mistake(file, first.key, first.detail, more)
+
+
+def _names(places: tuple[int | str, ...], raw: dict[str, Any]) -> Iterator[str]:
     here: Any = raw
-    for part in first["loc"]:
-        here = _step(here, part)
+    for place in places:
+        here = _step(here, place)
         # A device is known to people by its id, not by its place.
-        named = isinstance(part, int) and isinstance(here, dict) and isinstance(here.get("id"), str)
-        parts.append(here["id"] if named else str(part))
-    return Mistake(file, ".".join(parts), _fix(first["type"], first["msg"]))
+        named = isinstance(place, int) and isinstance(here, dict) and isinstance(here.get("id"), str)
+        yield here["id"] if named else str(place)
 
 
 def _step(value: Any, part: int | str) -> Any:
@@ -218,10 +224,10 @@ def _step(value: Any, part: int | str) -> Any:
         return None
 
 
-def _fix(kind: str, message: str) -> str:
-    if kind == "missing":
+def _fix(found: Mapping[str, Any]) -> str:
+    if found["type"] == "missing":
         return "is missing; add it"
-    if kind == "extra_forbidden":
+    if found["type"] == "extra_forbidden":
         return "is unknown; correct its spelling or remove it"
-    text = message.removeprefix("Value error, ")
+    text = worded(found)
     return text[:1].lower() + text[1:]

@@ -25,8 +25,8 @@ from lamplighter_hub.series import endpoints as series
 from lamplighter_hub.services import Services
 from lamplighter_hub.status import endpoints as status
 from lamplighter_hub.verification import endpoints as verification
-from lamplighter_hub.wording import worded
 from lamplighter_protocols.configuration import FieldError
+from lamplighter_protocols.wording import worded
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from lamplighter_hub.cli.client import Failed
 from lamplighter_hub.settings import Settings
-from lamplighter_hub.wording import worded
+from lamplighter_protocols.wording import worded
 
 app = typer.Typer(rich_markup_mode="rich")
 
