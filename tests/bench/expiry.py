@@ -1,7 +1,8 @@
 """What it costs to let one class of metric go: `PYTHONPATH=tests python -m bench.expiry`.
 
 DuckDB: an hour of 4 million points of 4,000 series in one file, of which every second series goes. InfluxDB: a day at
-1 Hz of 20 series, which is one step of a pass.
+1 Hz of 20 series, which is one step of a pass; and the day of 50 devices among 10,000 of ten series each, which costs
+what deletions cost.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.influx import METRICS, fill
 from lamplighter_hub.series.ages import Ages, Policy
 from lamplighter_hub.series.duckdb import Rules, open_duckdb
 from lamplighter_hub.series.influx.lease import Owner
@@ -67,6 +69,21 @@ def influx(folder: Path) -> None:
         timed("InfluxDB, a day at 1 Hz of 20 series", lambda: store.expire(POLICY, FIRST + 3 * DAY))
         timed("InfluxDB, nothing to do", lambda: store.expire(POLICY, FIRST + 3 * DAY))
         store.close()
+        store = open_influx(server.series_url(server.make_bucket("many")), server.token, owner, Limits(share=1.0))
+        fill(store, turns=2)
+        going = {f"air-{number}" for number in range(50)}
+        few = Policy({Retention.SHORT: Ages(raw=1)}, lambda device, _: _class(device, going), _standard)
+        later = time.time_ns() // 1_000_000 + 3 * DAY
+        timed(f"InfluxDB, a day of {len(going) * METRICS} of 100,000 series", lambda: store.expire(few, later))
+        store.close()
+
+
+def _class(device: str, going: set[str]) -> Retention:
+    return Retention.SHORT if device in going else Retention.STANDARD
+
+
+def _standard(_device: str, _name: str) -> Retention:
+    return Retention.STANDARD
 
 
 if __name__ == "__main__":

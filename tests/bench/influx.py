@@ -27,7 +27,7 @@ def influx(at: Setting) -> Iterator[Figure]:
     with influxd(at.folder / "influxd") as server:
         url, owner = server.series_url(server.make_bucket("bench")), Owner("bench", "bench")
         store = open_influx(url, server.token, owner)
-        _fill(store, turns=2)
+        fill(store, turns=2)
         store.close()
         began = time.perf_counter()
         store = open_influx(url, server.token, owner)
@@ -51,7 +51,8 @@ def _device(number: int) -> str:
     return f"air-{number}"
 
 
-def _fill(store: InfluxSeries, turns: int) -> None:
+def fill(store: InfluxSeries, turns: int) -> None:
+    """Put points of now into all series."""
     for turn in range(turns):
         for first in range(0, DEVICES, TOGETHER):
             _commit(store, turn, range(first, first + TOGETHER))

@@ -154,6 +154,57 @@ def test_late_points_that_come_meanwhile_are_not_lost(
     store.close()
 
 
+def test_a_device_goes_in_one_deletion_and_roll_ups_by_metric(
+    influx_server: Influxd, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = {"pm25": Retention.STANDARD, "no2": Retention.STANDARD, "noise": Retention.LONG}
+    ages = {Retention.STANDARD: Ages(raw=1, minute=2), Retention.LONG: Ages(raw=2, minute=3)}
+    policy = Policy(ages, lambda _, metric: classes[metric], lambda *_: Retention.STANDARD)
+    store = opened(influx_server, bucket)
+    points = [(FIRST + i * HOUR, float(i)) for i in range(24)]
+    put(store, *(column("air-1", metric, points) for metric in ("pm25", "no2")))
+    put(store, *(column("air-2", metric, points) for metric in classes))
+    asked: list[tuple[Any, ...]] = []
+    delete = store._influx.delete
+
+    def noted(measurement: str, first: int, last: int, **tags: str) -> None:
+        asked.append((measurement, *tags.values()))
+        delete(measurement, first, last, **tags)
+
+    monkeypatch.setattr(store._influx, "delete", noted)
+    store.expire(policy, FIRST + 2 * DAY)
+    raw = [found for found in asked if found[0] == "readings"]
+    assert raw == [("readings", "air-1"), ("readings", "air-2", "no2"), ("readings", "air-2", "pm25")]
+    assert len(everything(store, "air-2")) == 24, "what is kept for longer stays"
+    asked.clear()
+    store.expire(policy, FIRST + 3 * DAY)
+    assert sorted(asked) == [
+        ("minutes", "no2"),
+        ("minutes", "noise"),
+        ("minutes", "pm25"),
+        ("readings", "air-2", "noise"),
+    ]
+    store.close()
+
+
+def test_a_metric_that_begins_meanwhile_does_not_go_with_its_device(
+    influx_server: Influxd, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(influx_server, bucket)
+    summed, new = store._expiry._sum, ["no2"]
+
+    def beginning(*given: Any) -> Any:
+        found = summed(*given)
+        while new:
+            put(store, column("air-1", new.pop(), [(FIRST + HOUR, 7.0)]))
+        return found
+
+    monkeypatch.setattr(store._expiry, "_sum", beginning)
+    store.expire(POLICY, FIRST + 2 * DAY)
+    assert [item.value for item in everything(store, "air-1") if item.metric == "no2"] == [7.0]
+    store.close()
+
+
 def test_late_events_are_looked_at_again(influx_server: Influxd, bucket: str) -> None:
     store = opened(influx_server, bucket)
     for n in range(2):

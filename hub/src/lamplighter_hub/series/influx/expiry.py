@@ -8,7 +8,7 @@ before anything else is stored (docs/decisions/0049).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -24,6 +24,7 @@ from lamplighter_hub.series.influx.lines import NS
 from lamplighter_hub.series.influx.moves import Moves
 from lamplighter_hub.series.influx.reader import CHUNK, DEVICES, Reader, Series
 from lamplighter_hub.series.influx.rolled import Rolled
+from lamplighter_hub.series.influx.scopes import by_scope, old, together, whole_devices
 from lamplighter_hub.series.pace import Moment, Pace
 from lamplighter_hub.series.store import BEGINNING, SeriesError
 
@@ -42,8 +43,9 @@ class _Sum(NamedTuple):
 
 
 class Expiry:
-    """Lets go what is older than it is kept. `writing` is the writer's lock, `newest` tells a series' newest time (ms).
+    """Lets go what is older than it is kept.
 
+    `writing` is the writer's lock, `newest` tells a series' newest time (ms), `metrics` what a device has of them.
     `ready` raises when the writer is in the middle of a commit.
     """
 
@@ -56,6 +58,7 @@ class Expiry:
         pace: Pace,
         writing: threading.Lock,
         newest: Callable[[Series], int],
+        metrics: Callable[[str], Collection[str]],
         ready: Callable[[], None],
     ) -> None:
         self._influx = influx
@@ -65,6 +68,7 @@ class Expiry:
         self._pace = pace
         self._writing = writing
         self._newest = newest
+        self._metrics = metrics
         self._ready = ready
         self._window: tuple[int, int] | None = None
         self._touched = False
@@ -77,9 +81,9 @@ class Expiry:
         for device_series in _by_devices(ages):
             while todo := self._todo(device_series, ages, now):
                 for (day, level), series in todo:
-                    for place in range(0, len(series), TOGETHER):
+                    for part in together(series, TOGETHER):
                         began = Moment.now()
-                        self._day(series[place : place + TOGETHER], day, level)
+                        self._day(part, day, level)
                         self._pace.rest(began)
         for level in (Level.MINUTE, Level.HOUR, Level.DAY):
             self._forget(level, ages, now)
@@ -97,8 +101,8 @@ class Expiry:
             self._broken = None
         if (move := self._journal.moving) is None:
             return
-        for device, metric in move.series:
-            self._influx.delete("readings", move.start * NS, move.end * NS - 1, device=device, metric=metric)
+        for tags in by_scope(move.series, move.whole):
+            self._influx.delete("readings", move.start * NS, move.end * NS - 1, **tags)
         self._journal.settle(move)
         self._moves.end()
 
@@ -158,7 +162,8 @@ class Expiry:
         self._reader.has_rolled = True
         self._moves.begin(series)
         try:
-            self._journal.finish((), (), totals, Move(number, day, day + DAY_MS, series))
+            whole = tuple(whole_devices(series, self._metrics))
+            self._journal.finish((), (), totals, Move(number, day, day + DAY_MS, series, whole))
         except SeriesError:
             self._moves.end()
             raise
@@ -177,18 +182,15 @@ class Expiry:
     # roll-ups
 
     def _forget(self, level: Level, ages: Mapping[Series, Ages], now: int) -> None:
-        """Delete the roll-ups of a level that are older than they are kept; all at once where all are kept alike."""
+        """Delete the roll-ups of a level that are older than they are kept; at once what is kept alike."""
         if not self._reader.has_rolled:
             return
-        until = {one: now // DAY_MS * DAY_MS - days * DAY_MS for one, kept in ages.items() if (days := kept[level])}
-        fresh = {one: t for one, t in until.items() if self._forgotten.get((level, one)) != t}
-        if len(until) == len(ages) and len(set(until.values())) == 1 and fresh:
-            self._delete_rolled(level, next(iter(until.values())))
-        else:
-            for one, t in fresh.items():
-                began = Moment.now()
-                self._delete_rolled(level, t, device=one.device, metric=one.metric)
-                self._pace.rest(began)
+        until = {one: _until(kept[level], now) for one, kept in ages.items()}
+        fresh = {one: t for one, t in until.items() if t is not None and self._forgotten.get((level, one)) != t}
+        for before, tags in old(until, fresh):
+            began = Moment.now()
+            self._delete_rolled(level, before, **tags)
+            self._pace.rest(began)
         self._forgotten |= {(level, one): t for one, t in fresh.items()}
 
     def _delete_rolled(self, level: Level, before: int, **tags: str) -> None:
@@ -226,6 +228,11 @@ class Expiry:
                     if is_old:
                         self._influx.delete("events", found[0], found[-1], device=device)
                 looked[device] = before if len(rows) < CHUNK else rows[-1][0] // NS + 1
+
+
+def _until(days: int | None, now: int) -> int | None:
+    """Return before which time (ms) nothing is kept; None keeps everything."""
+    return None if days is None else now // DAY_MS * DAY_MS - days * DAY_MS
 
 
 def _by_devices(ages: Mapping[Series, Ages]) -> Iterator[list[Series]]:

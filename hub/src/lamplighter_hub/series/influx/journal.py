@@ -71,12 +71,16 @@ class Totals:
 
 
 class Move(NamedTuple):
-    """Raw points of series (device, metric) from `start` up to `end` (ms), for which the commit `number` stands."""
+    """Raw points of series (device, metric) from `start` up to `end` (ms), for which the commit `number` stands.
+
+    Of the devices named in `whole` these are all series.
+    """
 
     number: int
     start: int
     end: int
     series: tuple[tuple[str, str], ...]
+    whole: tuple[str, ...] = ()
 
 
 class Valid(NamedTuple):
@@ -218,8 +222,9 @@ class Journal:
             self._take(self.number, [Mark(*mark) for mark in found["marks"]], Totals(**found["totals"]))
             self._release(Release(*release) for release in found.get("releases", ()))
             if "moved" in found and not row.get("deleted"):
-                number, start, end, series = found["moved"]
-                self.moving = Move(number, start, end, tuple((device, metric) for device, metric in series))
+                number, start, end, series, *whole = found["moved"]
+                moved = tuple((device, metric) for device, metric in series)
+                self.moving = Move(number, start, end, moved, *(tuple(one) for one in whole))
         else:
             reach = _reach(row)
             if not row.get("void"):

@@ -99,7 +99,15 @@ class InfluxSeries:
         self._reader = Reader(influx, lambda: self._journal.valid, self._moves)
         self._pace = Pace(limits.share, 1)
         self._expiry = Expiry(
-            influx, self._reader, self._journal, self._moves, self._pace, self._writing, self._newest_ms, self._ready
+            influx,
+            self._reader,
+            self._journal,
+            self._moves,
+            self._pace,
+            self._writing,
+            self._newest_ms,
+            self.metrics,
+            self._ready,
         )
         self._names = Dictionary()
         self._series: list[Series] = []
