@@ -93,18 +93,15 @@ class Meter:
         now, state = self._clock(), self.state
         today = self._account.of(now)
         self._told, self._told_at = (state if today.total else None), _now()
-        limit = self._budget.bytes_per_day
-        return (
-            None
-            if self._told is None
-            else LinkUse(
-                kind=self._kind,
-                day=day_of(now),
-                up=today.up,
-                down=today.down,
-                budget_bytes=limit,
-                budget=state,
-            )
+        if self._told is None:
+            return None
+        return LinkUse(
+            kind=self._kind,
+            day=day_of(now),
+            up=today.up,
+            down=today.down,
+            budget_bytes=self._budget.bytes_per_day,
+            budget=state,
         )
 
     def tells_at(self) -> float:

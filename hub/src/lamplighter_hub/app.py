@@ -327,6 +327,7 @@ def _greet(services: Services, url: str, broker: str) -> None:
     print(f"Lamplighter {version('lamplighter-hub')} keeps its data in {services.settings.data}")  # noqa: T201
     print(f"  console and API  {url}")  # noqa: T201
     print(f"  MQTT broker      {broker}")  # noqa: T201
+    print("  Ctrl-C ends it, and what is stored stays")  # noqa: T201
     link = services.access.first_link(url)
     if link:
         print(f"  Open this once to sign in as administrator (valid for an hour):\n\n    {link}\n", flush=True)  # noqa: T201
