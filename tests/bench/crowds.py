@@ -6,19 +6,18 @@ A city at its usual pace and at ten times that, and a thousand agents that come 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.frame import BIN, Figure, Setting, Timeline, children_of, cpu_s, resident_mb, slope
+from bench.frame import BIN, Figure, Setting, Timeline, children_of, cpu_s, let_pass, resident_mb, slope
 from services.hub import Hub
 from services.process import Child
 from services.wait import eventually
@@ -37,6 +36,7 @@ CONNECTED_WITHIN_S = 180
 SETTLED = 1 / 3
 """Part of a run in which memory may grow to what the load needs."""
 STALL_S = 4.0
+"""How long a hub stands still: less than a broker waits for a slow client."""
 FULL_PERCENT = 90
 FILL_WITHIN_S = 60
 GOAL_P99_MS = 1_000
@@ -75,17 +75,19 @@ class Ground:
     def fill(self) -> None:
         """Stop the hub for moments, until what then waits at the broker has filled its queue."""
         end = time.monotonic() + FILL_WITHIN_S
-
-        def is_full() -> bool:
-            return self.look()["queue_percent"] >= FULL_PERCENT
-
-        while not is_full():
+        while not self._fills():
             assert time.monotonic() < end, "the hub's queue did not fill"
-            os.kill(self.hub.running.pid, signal.SIGSTOP)
-            threading.Event().wait(STALL_S)
-            os.kill(self.hub.running.pid, signal.SIGCONT)
-            with suppress(AssertionError):
-                eventually(is_full, within_s=STALL_S)
+            self.hub.running.signal(signal.SIGSTOP)
+            let_pass(STALL_S)
+            self.hub.running.signal(signal.SIGCONT)
+
+    def _fills(self) -> bool:
+        """Whether the queue is full at some time soon."""
+        end = time.monotonic() + STALL_S
+        while time.monotonic() < end:
+            if self.look()["queue_percent"] >= FULL_PERCENT:
+                return True
+        return False
 
 
 @dataclass

@@ -65,8 +65,13 @@ class Setting:
 
     def spend(self) -> None:
         """Let the measured programs run for the time of a measurement."""
-        end = time.monotonic() + self.seconds
-        eventually(lambda: time.monotonic() >= end, within_s=self.seconds + 5)
+        let_pass(self.seconds)
+
+
+def let_pass(seconds: float) -> None:
+    """Let a time go by, in which others work."""
+    end = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() >= end, within_s=seconds + 5)
 
 
 class Measure(NamedTuple):

@@ -71,6 +71,22 @@ def test_an_agents_pages_show_whether_what_it_sent_adds_up(empty_street: Street,
     assert [link.get("href") for link in overview.all("a")] == [f"/devices?agent={AGENT}"]
 
 
+def test_what_did_not_arrive_is_not_called_missing_while_its_agent_may_still_hold_it(empty_street: Street) -> None:
+    city = empty_street
+    city.enrol(AGENT, {DEVICE: "air-station"})
+    record = {"kind": "readings", "device": DEVICE, "t": city.now(), "dt": [0], "m": {"pm25": [1.0]}}
+    city.records(AGENT, [record], skip=2)
+    visitor = sign_in(city, language="en")
+    shown = read(visitor.get(f"/agents/{AGENT}/delivery").text).one(id="agent-delivery")
+    assert WORDS["en"]["untold"] in shown.text
+    assert [cell.text for cell in shown.all("td")][4:6] == ["\u2013", "\u2013"]
+    overview = read(visitor.get("/overview/delivery").text).one(id="delivery").text
+    assert WORDS["en"]["untold"] in overview
+    (row,) = city.hub.ledger.row(AGENT)
+    beat(city, row.outbox, 0, 3)
+    assert WORDS["en"]["missing"] in read(visitor.get("/overview/delivery").text).one(id="delivery").text
+
+
 def test_an_agent_that_sent_nothing_has_nothing_to_add_up(empty_street: Street) -> None:
     empty_street.enrol(AGENT, {DEVICE: "air-station"})
     shown = read(sign_in(empty_street).get(f"/devices/{DEVICE}").text).one(id="agent-delivery").text

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.proxy import Proxy
 from services.brokers import BrokerKind, brokered_hub
 from services.counting import add_profile
 from services.hub import Hub
@@ -60,3 +61,11 @@ def fresh_hub(broker_kind: BrokerKind, tmp_path: Path, children: Children) -> It
     add_profile(tmp_path / "profiles")
     with brokered_hub(broker_kind, tmp_path, children) as started:
         yield started
+
+
+@pytest.fixture
+def line(fresh_hub: Hub) -> Iterator[Proxy]:
+    """The link between an agent and the broker of `fresh_hub`."""
+    proxy = Proxy(fresh_hub.mqtt_port, lambda _: None)
+    yield proxy
+    proxy.close()

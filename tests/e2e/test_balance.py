@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,6 @@ SPENT, FRESH = 2_000_000_000, 0
 @pytest.fixture
 def log(tmp_path: Path) -> Log:
     return Log(tmp_path / "numbers.csv")
-
-
-@pytest.fixture
-def line(fresh_hub: Hub) -> Iterator[Proxy]:
-    """The link between the agent and the broker."""
-    proxy = Proxy(fresh_hub.mqtt_port, lambda _: None)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

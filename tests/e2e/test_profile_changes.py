@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,14 +45,6 @@ def log(tmp_path: Path) -> Path:
     path = tmp_path / "tank.csv"
     path.write_text("time,level,flow\n")
     return path
-
-
-@pytest.fixture
-def line(fresh_hub: Hub) -> Iterator[Proxy]:
-    """The link between the agent and the broker."""
-    proxy = Proxy(fresh_hub.mqtt_port, lambda _: None)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Final
 
 from lamplighter_hub.ingest.group import Group
 from lamplighter_hub.ingest.kept import Origin, Why, keep_pack, keep_record, span
+from lamplighter_hub.series.store import AHEAD_MS
 from lamplighter_protocols.errors import BadField
 from lamplighter_protocols.readings import ReadingsRecord
 from lamplighter_protocols.records import EventRecord
@@ -13,8 +14,6 @@ from lamplighter_protocols.records import EventRecord
 REASON: Final = "impossible_time"
 EARLIEST_MS: Final = 1_577_836_800_000
 """2020-01-01T00:00:00Z: no device here reported before."""
-AHEAD_MS: Final = 10 * 60 * 1000
-"""How far ahead of the hub a device's clock may be."""
 
 UNSYNCED: Final = BadField("its agent does not know how wrong the clock was: release it with a shift", "clock")
 """The times may look well; the agent that made them says that they are not to be believed."""

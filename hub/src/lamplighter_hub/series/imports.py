@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field
 
 from lamplighter_hub.access.dependencies import Administrator, Hub
 from lamplighter_hub.errors import NotFound, invalid_fields
-from lamplighter_hub.ingest.times import AHEAD_MS
 from lamplighter_hub.series.access import answering
 from lamplighter_hub.series.importing import read_rows
+from lamplighter_hub.series.store import AHEAD_MS
 from lamplighter_hub.services import Services
 from lamplighter_protocols.configuration import FieldError
 from lamplighter_protocols.readings import Reading

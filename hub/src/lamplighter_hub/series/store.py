@@ -21,6 +21,8 @@ BEGINNING: Final = -(2**62)
 """A start before every possible time."""
 END_OF_TIME: Final = 2**62
 """An end after every possible time."""
+AHEAD_MS: Final = 10 * 60 * 1000
+"""How far ahead of the hub's clock a time may lie: what is later would stay the newest value until then."""
 
 
 class SeriesError(LamplighterError):

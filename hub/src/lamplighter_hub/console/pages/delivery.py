@@ -18,7 +18,7 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True)
 class Delivery:
-    """Streams and their sums: `sent = stored + quarantined + dropped + held + unaccounted`.
+    """Streams and their sums: `sent = stored + quarantined + dropped + held + unaccounted` where all is told.
 
     `untold` is how many of the streams hold nobody knows what since the hub's start; `told_at` (ms) is the oldest word.
     """
@@ -53,7 +53,7 @@ def summed(rows: Sequence[Row]) -> Delivery:
         quarantined=sum(row.quarantined for row in rows),
         dropped=sum(row.dropped for row in rows),
         held=sum(row.held for row in rows),
-        unaccounted=sum(row.unaccounted for row in rows),
+        unaccounted=sum(row.unaccounted for row in rows if row.told_at),
         untold=sum(not row.told_at for row in rows),
         told_at=min((row.told_at for row in rows), default=0),
         streams=list(rows),

@@ -222,9 +222,7 @@ class Journal:
             self._take(self.number, [Mark(*mark) for mark in found["marks"]], Totals(**found["totals"]))
             self._release(Release(*release) for release in found.get("releases", ()))
             if "moved" in found and not row.get("deleted"):
-                number, start, end, series, *whole = found["moved"]
-                moved = tuple((device, metric) for device, metric in series)
-                self.moving = Move(number, start, end, moved, *(tuple(one) for one in whole))
+                self.moving = _move(*found["moved"])
         else:
             reach = _reach(row)
             if not row.get("void"):
@@ -257,6 +255,11 @@ class Journal:
 
 def _fields(reach: Reach) -> str:
     return f"start={reach.start}i,end={reach.end}i,places={reach.places}i"
+
+
+def _move(number: int, start: int, end: int, series: Sequence[Sequence[str]], whole: Sequence[str] = ()) -> Move:
+    """Read a move from its JSON. An earlier version did not say which devices are whole."""
+    return Move(number, start, end, tuple((device, metric) for device, metric in series), tuple(whole))
 
 
 def _reach(row: dict[str, Any]) -> Reach:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -167,7 +167,7 @@ class Reader:
     ) -> Iterator[list[Reading]]:
         """Yield chunks of readings by series, time and arrival; `series` are all of their devices, or of `metrics`."""
         only = [asking.any_of("metric", metrics)] if metrics else []
-        for part in _whole_devices(series):
+        for part in packed(by_device(series), TOGETHER):
             limit = max(1, min(CHUNK, AT_ONCE // len(part)))
             which = asking.any_of("device", dict.fromkeys(one.device for one in part)), *only
             groups = f"GROUP BY device, metric LIMIT {limit}"
@@ -410,15 +410,24 @@ class Reader:
         return f"{within(start, end)} AND {self._valid().condition(start, end)}"
 
 
-def _whole_devices(series: Sequence[Series]) -> Iterator[list[Series]]:
-    """Put series in order of their devices together, of so many devices that one question does."""
+def by_device(series: Iterable[Series]) -> Iterator[list[Series]]:
+    """Yield the series of each device; they come in order of their devices."""
+    yield from (list(group) for _, group in groupby(series, lambda one: one.device))
+
+
+def packed(groups: Iterable[list[Series]], most: int) -> Iterator[list[Series]]:
+    """Put groups together as long as they have at most so many series; one that has more stays whole.
+
+    >>> a, b, c = (Series("air-1", metric, 0) for metric in "abc")
+    >>> [len(part) for part in packed([[a], [b, c], [a, b, c], [c]], 2)]
+    [1, 2, 3, 1]
+    """
     part: list[Series] = []
-    for _, group in groupby(series, lambda one: one.device):
-        mine = list(group)
-        if part and len(part) + len(mine) > TOGETHER:
+    for group in groups:
+        if part and len(part) + len(group) > most:
             yield part
             part = []
-        part += mine
+        part += group
     if part:
         yield part
 

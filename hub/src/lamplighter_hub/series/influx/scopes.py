@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import groupby
 from typing import NamedTuple
 
-from lamplighter_hub.series.influx.reader import Series
+from lamplighter_hub.series.influx.reader import Series, by_device, packed
 
 Tags = dict[str, str]
 """What a deletion names, by tag; what it does not name goes for all."""
@@ -29,16 +29,8 @@ def together(series: Iterable[Series], most: int) -> Iterator[list[Series]]:
     >>> [[(one.device, one.metric) for one in part] for part in found]
     [[('a', 'x')], [('b', 'x'), ('b', 'y')]]
     """
-    part: list[Series] = []
-    for _, group in groupby(sorted(series), lambda one: one.device):
-        own = list(group)
-        for piece in (own[place : place + most] for place in range(0, len(own), most)):
-            if part and len(part) + len(piece) > most:
-                yield part
-                part = []
-            part += piece
-    if part:
-        yield part
+    pieces = (own[place : place + most] for own in by_device(sorted(series)) for place in range(0, len(own), most))
+    return packed(pieces, most)
 
 
 def whole_devices(series: Sequence[tuple[str, str]], metrics: Callable[[str], Collection[str]]) -> list[str]:
